@@ -1,0 +1,1 @@
+"""The demonstration bank: clients, instruments and two years of bookings that reconcile."""

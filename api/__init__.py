@@ -1,0 +1,1 @@
+"""Is served: REST, Socket.IO and the pages, from one web process."""

@@ -1,0 +1,1 @@
+"""A client's portfolios over REST: overview, holdings and allocation."""

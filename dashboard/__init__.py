@@ -1,0 +1,1 @@
+"""Is shown: Dash pages, pure figures and the assets that make them tick."""

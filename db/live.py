@@ -1,0 +1,207 @@
+"""Keep the live state in Redis (or Valkey): newest valuations, newest quotes, health of the workers.
+
+Nothing lives here alone: the stream processor rebuilds all of it from PostgreSQL and the topics.
+
+| key | type | content |
+|---|---|---|
+| `valuation:<portfolio>` | string and channel | newest valuation, JSON (see `stream.valuation`) |
+| `totals:<worker>` | string and channel | totals of every portfolio of a worker, columns (`Totals`) |
+| `totals:<worker>:layout` | string | which portfolio stands at which index of the columns |
+| `quotes` | hash symbol → JSON | newest quote of each instrument |
+| `watched` | sorted set portfolio → expiry | what a client looks at now: published as it changes |
+| `health:<component>` | string with expiry | last report of a worker |
+| `stream:heartbeat` | channel | one message a second, so that a dead link shows |
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+import msgspec
+from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
+
+HEARTBEAT_CHANNEL = "stream:heartbeat"
+QUOTES_KEY = "quotes"
+WATCHED_KEY = "watched"
+HEALTH_TTL_S = 15
+
+
+class HealthReport(msgspec.Struct, frozen=True):
+    """Hold what a worker says of itself or of the system it speaks to.
+
+    `component` is `stream`, `kafka`, `iboss` or `market:<source>`; `detail` is for people.
+    """
+
+    component: str
+    ok: bool
+    detail: str
+    reported_ns: int
+
+
+class Totals(msgspec.Struct, frozen=True, array_like=True):
+    """Hold the totals of all portfolios of a worker at `seq`; columns are little-endian runs of bytes.
+
+    Amounts are int64 in minor units: `total_equity`, `day_pnl` in the portfolio's base currency,
+    `equity_reference`, `day_pnl_reference` in `reference_currency`. `day_pnl_pct` (percent) and
+    `stale_share` are float64. `layout` names the order: see `TotalsLayout`.
+    """
+
+    epoch: int
+    seq: int
+    event_ns: int
+    computed_ns: int
+    layout: int
+    reference_currency: str
+    total_equity: bytes
+    day_pnl: bytes
+    day_pnl_pct: bytes
+    equity_reference: bytes
+    day_pnl_reference: bytes
+    stale_share: bytes
+
+
+class TotalsLayout(msgspec.Struct, frozen=True):
+    """Say which portfolio stands at which index of the columns of `Totals` with the same epoch and layout."""
+
+    epoch: int
+    layout: int
+    portfolios: tuple[str, ...]
+
+
+def create_redis(url: str, name: str) -> Redis:
+    """Make a client that names its process and gives up a command within about three seconds."""
+    return Redis.from_url(
+        url,
+        client_name=name,
+        socket_timeout=2.0,
+        socket_connect_timeout=1.0,
+        health_check_interval=10,
+        retry=Retry(ExponentialBackoff(cap=0.2, base=0.02), retries=1),
+    )
+
+
+def valuation_key(portfolio: str) -> str:
+    """Name the key, and the channel, of a portfolio's newest valuation."""
+    return f"valuation:{portfolio}"
+
+
+def totals_key(worker: str) -> str:
+    """Name the key, and the channel, of a worker's totals."""
+    return f"totals:{worker}"
+
+
+class LiveStore:
+    """Read and write the live state. Raises `redis.RedisError` when Redis does not answer in time."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def valuation(self, portfolio: str) -> bytes | None:
+        """Return the newest valuation of a portfolio as JSON, or None where there is none yet."""
+        found: bytes | None = await self._redis.get(valuation_key(portfolio))
+        return found
+
+    async def valuations(self, portfolios: Sequence[str]) -> list[bytes | None]:
+        """Return the newest valuations in the order of `portfolios`."""
+        if not portfolios:
+            return []
+        found: list[bytes | None] = await self._redis.mget([valuation_key(one) for one in portfolios])
+        return found
+
+    async def write_valuations(self, stored: Mapping[str, bytes], published: Iterable[str]) -> None:
+        """Store valuations by portfolio and publish those named, in one pipeline and in this order."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            if stored:
+                pipe.mset({valuation_key(portfolio): document for portfolio, document in stored.items()})
+            for portfolio in published:
+                pipe.publish(valuation_key(portfolio), stored[portfolio])
+            await pipe.execute()
+
+    async def write_totals(self, worker: str, totals: Totals) -> None:
+        """Store and publish the totals of a worker's book."""
+        document = msgspec.msgpack.encode(totals)
+        async with self._redis.pipeline(transaction=False) as pipe:
+            pipe.set(totals_key(worker), document)
+            pipe.publish(totals_key(worker), document)
+            await pipe.execute()
+
+    async def write_layout(self, worker: str, layout: TotalsLayout) -> None:
+        """Store the order of the columns; to be written before the first totals that use it."""
+        await self._redis.set(f"{totals_key(worker)}:layout", msgspec.msgpack.encode(layout))
+
+    async def totals(self, worker: str) -> Totals | None:
+        """Return the newest totals of a worker."""
+        found = await self._redis.get(totals_key(worker))
+        return None if found is None else decode_totals(found)
+
+    async def layout(self, worker: str) -> TotalsLayout | None:
+        """Return the order of the columns that the newest totals of a worker use."""
+        found = await self._redis.get(f"{totals_key(worker)}:layout")
+        return None if found is None else msgspec.msgpack.decode(found, type=TotalsLayout)
+
+    async def workers(self) -> list[str]:
+        """Return the names of the stream workers whose totals are stored."""
+        found = [key.decode() async for key in self._redis.scan_iter(match="totals:*", count=1000)]
+        return sorted(key.removeprefix("totals:") for key in found if not key.endswith(":layout"))
+
+    async def write_quotes(self, quotes: Mapping[str, bytes]) -> None:
+        """Store the newest quotes, JSON by symbol."""
+        if quotes:
+            await self._redis.hset(QUOTES_KEY, mapping=dict(quotes))
+
+    async def quotes(self) -> dict[str, bytes]:
+        """Return the newest quote of every instrument, JSON by symbol."""
+        found: dict[bytes, bytes] = await self._redis.hgetall(QUOTES_KEY)
+        return {symbol.decode(): quote for symbol, quote in found.items()}
+
+    async def watch(self, portfolios: Iterable[str], seconds: float) -> None:
+        """Ask the stream to publish these portfolios as they change, for the next `seconds`."""
+        expiry = time.time() + seconds
+        wanted = dict.fromkeys(portfolios, expiry)
+        if wanted:
+            await self._redis.zadd(WATCHED_KEY, wanted)
+
+    async def watched(self) -> set[str]:
+        """Return what is watched now, and forget what no longer is."""
+        now = time.time()
+        async with self._redis.pipeline(transaction=False) as pipe:
+            pipe.zremrangebyscore(WATCHED_KEY, "-inf", now)
+            pipe.zrangebyscore(WATCHED_KEY, now, "+inf")
+            found = (await pipe.execute())[1]
+        return {portfolio.decode() for portfolio in found}
+
+    async def report_health(self, component: str, ok: bool, detail: str) -> None:
+        """Say how a component is; the report expires after fifteen seconds, so silence shows."""
+        report = HealthReport(component, ok, detail, time.time_ns())
+        await self._redis.set(f"health:{component}", msgspec.json.encode(report), ex=HEALTH_TTL_S)
+
+    async def health(self) -> dict[str, HealthReport]:
+        """Return the reports that are fresh, by component."""
+        keys = [key async for key in self._redis.scan_iter(match="health:*", count=1000)]
+        found = await self._redis.mget(keys) if keys else []
+        reports = [msgspec.json.decode(one, type=HealthReport) for one in found if one is not None]
+        return {report.component: report for report in reports}
+
+    async def beat(self) -> None:
+        """Send the heartbeat that proves the channel alive."""
+        await self._redis.publish(HEARTBEAT_CHANNEL, str(time.time_ns()))
+
+    @asynccontextmanager
+    async def open_subscription(self) -> AsyncIterator[PubSub]:
+        """Open a subscription on a connection of its own; it begins with the heartbeat channel."""
+        pubsub = self._redis.pubsub(ignore_subscribe_messages=True)
+        try:
+            await pubsub.subscribe(HEARTBEAT_CHANNEL)
+            yield pubsub
+        finally:
+            await pubsub.aclose()  # type: ignore[no-untyped-call]
+
+
+def decode_totals(document: bytes) -> Totals:
+    """Decode what was published on a totals channel."""
+    return msgspec.msgpack.decode(document, type=Totals)

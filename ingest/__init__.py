@@ -1,0 +1,1 @@
+"""Data enters: the back office over SOAP and the market feeds, into PostgreSQL and Kafka."""

@@ -1,0 +1,1 @@
+"""IBOSS over SOAP: client, pure parsers and the worker that polls it."""

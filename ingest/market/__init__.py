@@ -1,0 +1,1 @@
+"""Market feeds: every source yields batches of quotes through one protocol."""

@@ -1,0 +1,242 @@
+"""Define the vocabulary of the topics: typed, versioned records and their encodings.
+
+Every record carries two clocks in integer nanoseconds since the epoch: when it happened
+(`event_ns`) and when we received it (`received_ns`). Booked amounts and quantities are `Decimal`
+and travel as strings; live marks are float64. The version is in the topic's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, TypeVar
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+QUOTES_TOPIC = "market.quotes.v1"
+POSITIONS_TOPIC = "iboss.positions.v1"
+TRANSACTIONS_TOPIC = "iboss.transactions.v1"
+VALUATIONS_TOPIC = "portfolio.valuations.v1"
+DEAD_LETTERS_TOPIC = "dead.letters.v1"
+TOPICS = (QUOTES_TOPIC, POSITIONS_TOPIC, TRANSACTIONS_TOPIC, VALUATIONS_TOPIC, DEAD_LETTERS_TOPIC)
+
+
+class MessageError(ValueError):
+    """Say that bytes of a topic are not the record that the topic carries; the record is to be refused.
+
+    MessageError
+    └── UnreadableMessage   the bytes do not decode, or columns differ in length
+    """
+
+
+class UnreadableMessage(MessageError):
+    """Say that a record could not be decoded."""
+
+
+class QuoteColumns(msgspec.Struct, frozen=True, array_like=True, tag="q1"):
+    """Hold the wire form of a quote batch: little-endian columns, each a run of bytes of one length."""
+
+    source: str
+    received_ns: int
+    instrument: bytes
+    bid: bytes
+    ask: bytes
+    last: bytes
+    volume: bytes
+    event_ns: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class QuoteBatch:
+    """Carry quotes of one partition in columns of equal length n, in the order they arrived.
+
+    `instrument` is the instruments' id in the database (uint32). `bid`, `ask`, `last` (in the currency
+    of quotation) and `volume` are float64 with NaN where absent. `event_ns` is int64.
+    """
+
+    source: str
+    received_ns: int
+    instrument: npt.NDArray[np.uint32]
+    bid: npt.NDArray[np.float64]
+    ask: npt.NDArray[np.float64]
+    last: npt.NDArray[np.float64]
+    volume: npt.NDArray[np.float64]
+    event_ns: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.instrument)
+
+
+class Position(msgspec.Struct, frozen=True):
+    """Hold one line of a portfolio; a cash balance is a position in its currency's cash instrument at price 1.
+
+    `quantity` is negative when short. `cost_basis` is the average cost of what is held, in the
+    instrument's currency; `cost_basis_base` the same at the rates of the booking dates, in the
+    portfolio's base currency. `opening_quantity` is the quantity at the prior close. `day_traded` is
+    what moved in by trades and external flows since then, in the instrument's currency: buys and
+    deposits positive, sales and withdrawals negative; dividends, interest and fees are not in it,
+    so that they count as profit or loss of the day.
+    """
+
+    instrument: int
+    quantity: Decimal
+    cost_basis: Decimal
+    cost_basis_base: Decimal
+    opening_quantity: Decimal
+    day_traded: Decimal
+
+
+class PortfolioPositions(msgspec.Struct, frozen=True):
+    """Hold the full positions and cash of one portfolio at a version; a higher version replaces a lower one."""
+
+    portfolio: str
+    version: int
+    base_currency: str
+    positions: tuple[Position, ...]
+    event_ns: int
+    received_ns: int
+
+
+class Booking(msgspec.Struct, frozen=True):
+    """Hold one booking of the ledger, unique by (source, reference, version).
+
+    `amount` is the signed effect on cash in `currency`; `quantity` the signed effect on the
+    instrument's position, with `price` per unit in the instrument's currency.
+    """
+
+    source: str
+    reference: str
+    version: int
+    portfolio: str
+    type: str
+    amount: Decimal
+    currency: str
+    event_ns: int
+    received_ns: int
+    instrument: int | None = None
+    quantity: Decimal | None = None
+    price: Decimal | None = None
+    description: str = ""
+
+
+class DeadLetter(msgspec.Struct, frozen=True):
+    """Hold what could not be read or used, why, and where it came from, so that it can be put back.
+
+    `reason` is a stable word such as `unreadable` or `unknown_instrument`; `detail` is for people.
+    `payload` is the record itself, or of a quote batch only the refused quotes, re-encoded.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    reason: str
+    detail: str
+    payload: bytes
+    received_ns: int
+    count: int = 1
+
+
+T = TypeVar("T")
+
+_quote_encoder = msgspec.msgpack.Encoder()
+_quote_decoder = msgspec.msgpack.Decoder(QuoteColumns)
+_json_encoder = msgspec.json.Encoder()
+_positions_decoder = msgspec.json.Decoder(PortfolioPositions)
+_booking_decoder = msgspec.json.Decoder(Booking)
+_dead_letter_decoder = msgspec.json.Decoder(DeadLetter)
+
+
+def encode_quotes(batch: QuoteBatch) -> bytes:
+    """Pack a batch into one record: a msgpack envelope around little-endian columns."""
+    return _quote_encoder.encode(
+        QuoteColumns(
+            batch.source,
+            batch.received_ns,
+            batch.instrument.astype("<u4", copy=False).tobytes(),
+            batch.bid.astype("<f8", copy=False).tobytes(),
+            batch.ask.astype("<f8", copy=False).tobytes(),
+            batch.last.astype("<f8", copy=False).tobytes(),
+            batch.volume.astype("<f8", copy=False).tobytes(),
+            batch.event_ns.astype("<i8", copy=False).tobytes(),
+        )
+    )
+
+
+def decode_quotes(record: bytes) -> QuoteBatch:
+    """Unpack a batch without copying its columns.
+
+    Raises `UnreadableMessage` when the envelope is not ours or the columns differ in length.
+    """
+    try:
+        wire = _quote_decoder.decode(record)
+        batch = QuoteBatch(
+            wire.source,
+            wire.received_ns,
+            np.frombuffer(wire.instrument, "<u4"),
+            np.frombuffer(wire.bid, "<f8"),
+            np.frombuffer(wire.ask, "<f8"),
+            np.frombuffer(wire.last, "<f8"),
+            np.frombuffer(wire.volume, "<f8"),
+            np.frombuffer(wire.event_ns, "<i8"),
+        )
+    except ValueError as error:  # msgspec's errors are ValueErrors, as are numpy's odd lengths
+        raise UnreadableMessage(f"not a quote batch: {error}") from error
+    size = len(batch)
+    if any(len(column) != size for column in (batch.bid, batch.ask, batch.last, batch.volume, batch.event_ns)):
+        raise UnreadableMessage("the columns of the quote batch differ in length")
+    return batch
+
+
+def select_quotes(batch: QuoteBatch, index: npt.NDArray[Any]) -> QuoteBatch:
+    """Return the quotes at `index` (integer positions or a mask) as a batch of their own."""
+    return QuoteBatch(
+        batch.source,
+        batch.received_ns,
+        batch.instrument[index],
+        batch.bid[index],
+        batch.ask[index],
+        batch.last[index],
+        batch.volume[index],
+        batch.event_ns[index],
+    )
+
+
+def partition_quotes(batch: QuoteBatch, partitions: int) -> list[tuple[int, QuoteBatch]]:
+    """Split a batch by partition (instrument id modulo `partitions`), keeping the order within each."""
+    if partitions == 1:
+        return [(0, batch)]
+    keys = batch.instrument % np.uint32(partitions)
+    present: Sequence[int] = np.unique(keys).tolist()
+    if len(present) == 1:
+        return [(present[0], batch)]
+    return [(key, select_quotes(batch, np.flatnonzero(keys == key))) for key in present]
+
+
+def encode_message(message: PortfolioPositions | Booking | DeadLetter) -> bytes:
+    """Encode a record of any JSON topic."""
+    return _json_encoder.encode(message)
+
+
+def decode_positions(record: bytes) -> PortfolioPositions:
+    """Decode a record of `iboss.positions.v1`; raises `UnreadableMessage`."""
+    return _decode(_positions_decoder, record)
+
+
+def decode_booking(record: bytes) -> Booking:
+    """Decode a record of `iboss.transactions.v1`; raises `UnreadableMessage`."""
+    return _decode(_booking_decoder, record)
+
+
+def decode_dead_letter(record: bytes) -> DeadLetter:
+    """Decode a record of `dead.letters.v1`; raises `UnreadableMessage`."""
+    return _decode(_dead_letter_decoder, record)
+
+
+def _decode(decoder: msgspec.json.Decoder[T], record: bytes) -> T:
+    try:
+        return decoder.decode(record)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise UnreadableMessage(str(error)) from error

@@ -1,0 +1,65 @@
+"""Run a worker process: its signals, its log, its metrics and its deadline for stopping."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from collections.abc import Coroutine
+from typing import Any
+
+import structlog
+import uvloop
+from prometheus_client import start_http_server
+
+SECRET_NAMES = frozenset({"password", "token", "refresh_token", "authorization", "secret", "api_key", "cookie", "session"})
+
+
+def configure_logging(process: str, level: str = "INFO") -> None:
+    """Write structured log lines to standard error, JSON unless it is a terminal; secrets are masked by name."""
+    terminal = sys.stderr.isatty()
+    renderer = structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer()
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            mask_secrets,
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    structlog.contextvars.bind_contextvars(process=process)
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
+
+
+def mask_secrets(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+    """Replace the values of secret names, at the top level of an event, by asterisks."""
+    for name in event.keys() & SECRET_NAMES:
+        event[name] = "***"
+    return event
+
+
+def serve_metrics(port: int | None) -> None:
+    """Serve Prometheus metrics on loopback from a thread of its own, where a port is given."""
+    if port:
+        start_http_server(port, addr="127.0.0.1")
+
+
+def run_worker(main: Coroutine[Any, Any, None]) -> None:
+    """Run `main` until it returns, or until SIGTERM or SIGINT cancels it; cancellation is a clean end."""
+
+    async def supervised() -> None:
+        task = asyncio.ensure_future(main)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, task.cancel)
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    uvloop.run(supervised())
