@@ -9,6 +9,7 @@ Nothing lives here alone: the stream processor rebuilds all of it from PostgreSQ
 | `totals:<worker>:layout` | string | which portfolio stands at which index of the columns |
 | `quotes` | hash symbol → JSON | newest quote of each instrument |
 | `watched` | sorted set portfolio → expiry | what a client looks at now: published as it changes |
+| `progress:<worker>` | string with expiry | how far a worker has read and written (`Progress`) |
 | `health:<component>` | string with expiry | last report of a worker |
 | `stream:heartbeat` | channel | one message a second, so that a dead link shows |
 """
@@ -18,6 +19,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import msgspec
 from redis.asyncio import Redis
@@ -29,6 +31,7 @@ HEARTBEAT_CHANNEL = "stream:heartbeat"
 QUOTES_KEY = "quotes"
 WATCHED_KEY = "watched"
 HEALTH_TTL_S = 15
+TOTALS_TTL_S = 60  # a worker that is gone takes its totals with it
 
 
 class HealthReport(msgspec.Struct, frozen=True):
@@ -40,6 +43,20 @@ class HealthReport(msgspec.Struct, frozen=True):
     component: str
     ok: bool
     detail: str
+    reported_ns: int
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """Say how far a stream worker is: next offset by partition of the quotes, and what it still has to write.
+
+    `pending` counts portfolios that changed and are not yet written; `lag` the records not yet read.
+    """
+
+    offsets: dict[str, int]
+    pending: int
+    portfolios: int
+    lag: int
+    ticks: int
     reported_ns: int
 
 
@@ -99,7 +116,7 @@ class LiveStore:
     """Read and write the live state. Raises `redis.RedisError` when Redis does not answer in time."""
 
     def __init__(self, redis: Redis) -> None:
-        self._redis = redis
+        self._redis: Any = redis  # its types admit decoded answers too; this client never decodes
 
     async def valuation(self, portfolio: str) -> bytes | None:
         """Return the newest valuation of a portfolio as JSON, or None where there is none yet."""
@@ -126,7 +143,7 @@ class LiveStore:
         """Store and publish the totals of a worker's book."""
         document = msgspec.msgpack.encode(totals)
         async with self._redis.pipeline(transaction=False) as pipe:
-            pipe.set(totals_key(worker), document)
+            pipe.set(totals_key(worker), document, ex=TOTALS_TTL_S)
             pipe.publish(totals_key(worker), document)
             await pipe.execute()
 
@@ -187,6 +204,20 @@ class LiveStore:
         reports = [msgspec.json.decode(one, type=HealthReport) for one in found if one is not None]
         return {report.component: report for report in reports}
 
+    async def report_progress(self, worker: str, progress: Progress) -> None:
+        """Say how far a worker is; expires like a health report."""
+        await self._redis.set(f"progress:{worker}", msgspec.json.encode(progress), ex=HEALTH_TTL_S)
+
+    async def progress(self) -> dict[str, Progress]:
+        """Return the fresh reports of progress, by worker."""
+        keys = [key async for key in self._redis.scan_iter(match="progress:*", count=1000)]
+        found = await self._redis.mget(keys) if keys else []
+        return {
+            key.decode().removeprefix("progress:"): msgspec.json.decode(one, type=Progress)
+            for key, one in zip(keys, found, strict=True)
+            if one is not None
+        }
+
     async def beat(self) -> None:
         """Send the heartbeat that proves the channel alive."""
         await self._redis.publish(HEARTBEAT_CHANNEL, str(time.time_ns()))
@@ -199,7 +230,7 @@ class LiveStore:
             await pubsub.subscribe(HEARTBEAT_CHANNEL)
             yield pubsub
         finally:
-            await pubsub.aclose()  # type: ignore[no-untyped-call]
+            await pubsub.aclose()
 
 
 def decode_totals(document: bytes) -> Totals:

@@ -78,7 +78,8 @@ class Position(msgspec.Struct, frozen=True):
     portfolio's base currency. `opening_quantity` is the quantity at the prior close. `day_traded` is
     what moved in by trades and external flows since then, in the instrument's currency: buys and
     deposits positive, sales and withdrawals negative; dividends, interest and fees are not in it,
-    so that they count as profit or loss of the day.
+    so that they count as profit or loss of the day. `realised_today` is the profit realised since the
+    prior close, in the base currency at booking rates, against average cost.
     """
 
     instrument: int
@@ -87,6 +88,7 @@ class Position(msgspec.Struct, frozen=True):
     cost_basis_base: Decimal
     opening_quantity: Decimal
     day_traded: Decimal
+    realised_today: Decimal = Decimal(0)
 
 
 class PortfolioPositions(msgspec.Struct, frozen=True):
@@ -122,6 +124,58 @@ class Booking(msgspec.Struct, frozen=True):
     description: str = ""
 
 
+class ValuationRow(msgspec.Struct, frozen=True):
+    """Hold one position as valued: amounts in base currency unless named local, rounded to the minor unit.
+
+    `price` is in the instrument's currency, `weight` a fraction of total equity, `day_pnl_pct` percent
+    of the row's value at the prior close plus what was traded in; `price_ns` is 0 for cash.
+    """
+
+    instrument: int
+    symbol: str
+    quantity: float
+    price: float
+    value: float
+    value_local: float
+    day_pnl: float
+    day_pnl_pct: float
+    unrealised_pnl: float
+    cost_basis: float
+    weight: float
+    price_ns: int
+    stale: bool
+
+
+class Valuation(msgspec.Struct, frozen=True):
+    """Hold one portfolio as valued at (epoch, seq); every total is the sum of its rows, to the minor unit.
+
+    `day_pnl` = price effect (at the rates of the prior close) + currency effect; `day_pnl_pct` is percent
+    of total equity less day P&L. `stale_share` is the fraction of gross value with a stale price;
+    `oldest_price_ns` the event time of the oldest price used, 0 where only cash is held.
+    """
+
+    portfolio_id: str
+    epoch: int
+    seq: int
+    event_ns: int
+    computed_ns: int
+    base_currency: str
+    total_equity: float
+    cash: float
+    buying_power: float
+    market_value: float
+    day_pnl: float
+    day_pnl_pct: float
+    day_pnl_price: float
+    day_pnl_currency: float
+    unrealised_pnl: float
+    realised_pnl_today: float
+    stale_share: float
+    oldest_price_ns: int
+    allocation: dict[str, dict[str, float]]
+    rows: list[ValuationRow]
+
+
 class DeadLetter(msgspec.Struct, frozen=True):
     """Hold what could not be read or used, why, and where it came from, so that it can be put back.
 
@@ -146,6 +200,7 @@ _quote_decoder = msgspec.msgpack.Decoder(QuoteColumns)
 _json_encoder = msgspec.json.Encoder()
 _positions_decoder = msgspec.json.Decoder(PortfolioPositions)
 _booking_decoder = msgspec.json.Decoder(Booking)
+_valuation_decoder = msgspec.json.Decoder(Valuation)
 _dead_letter_decoder = msgspec.json.Decoder(DeadLetter)
 
 
@@ -215,7 +270,7 @@ def partition_quotes(batch: QuoteBatch, partitions: int) -> list[tuple[int, Quot
     return [(key, select_quotes(batch, np.flatnonzero(keys == key))) for key in present]
 
 
-def encode_message(message: PortfolioPositions | Booking | DeadLetter) -> bytes:
+def encode_message(message: PortfolioPositions | Booking | Valuation | DeadLetter) -> bytes:
     """Encode a record of any JSON topic."""
     return _json_encoder.encode(message)
 
@@ -228,6 +283,11 @@ def decode_positions(record: bytes) -> PortfolioPositions:
 def decode_booking(record: bytes) -> Booking:
     """Decode a record of `iboss.transactions.v1`; raises `UnreadableMessage`."""
     return _decode(_booking_decoder, record)
+
+
+def decode_valuation(record: bytes) -> Valuation:
+    """Decode a record of `portfolio.valuations.v1`, or what Redis holds; raises `UnreadableMessage`."""
+    return _decode(_valuation_decoder, record)
 
 
 def decode_dead_letter(record: bytes) -> DeadLetter:

@@ -7,14 +7,16 @@ import contextlib
 import logging
 import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, MutableMapping
 from typing import Any
 
 import structlog
 import uvloop
 from prometheus_client import start_http_server
 
-SECRET_NAMES = frozenset({"password", "token", "refresh_token", "authorization", "secret", "api_key", "cookie", "session"})
+SECRET_NAMES = frozenset(
+    {"password", "token", "refresh_token", "authorization", "secret", "api_key", "cookie", "session"}
+)
 
 
 def configure_logging(process: str, level: str = "INFO") -> None:
@@ -38,7 +40,7 @@ def configure_logging(process: str, level: str = "INFO") -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
 
 
-def mask_secrets(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+def mask_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Replace the values of secret names, at the top level of an event, by asterisks."""
     for name in event.keys() & SECRET_NAMES:
         event[name] = "***"

@@ -1,0 +1,180 @@
+"""Hold the positions of all portfolios as flat arrays, each portfolio in one run of them.
+
+A position takes 36 bytes of hot arrays. A new version of a portfolio is written in place when it fits
+its run, else to the end; nothing else moves, so a change never rebuilds the book.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from stream.messages import PortfolioPositions
+from stream.prices import PriceTable
+
+SPARE = 4  # places a run keeps free, so that the next few new positions stay in place
+
+
+class PositionsRefused(ValueError):
+    """Say why a record of positions cannot enter the book; `reason` is the word for the dead letter."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+@dataclass(slots=True)
+class Portfolio:
+    """Say where a portfolio stands in the book. `seq` counts its publications under its `epoch`."""
+
+    id: str
+    index: int
+    base: int
+    partition: int
+    epoch: int
+    version: int
+    seq: int = 0
+
+
+class Book:
+    """Keep positions by run: `start` and `count` by portfolio, columns by position."""
+
+    def __init__(self, prices: PriceTable, day_start_ns: int = 0, capacity: int = 1024) -> None:
+        self._prices = prices
+        self.day_start_ns = day_start_ns
+        self.portfolios: list[Portfolio] = []
+        self.by_id: dict[str, Portfolio] = {}
+        self.start = np.zeros(0, np.int64)
+        self.count = np.zeros(0, np.int32)
+        self.room = np.zeros(0, np.int32)
+        self.base = np.zeros(0, np.uint8)
+        self.used = 0
+        self.layout = 0
+        self._allocate(capacity)
+
+    def __len__(self) -> int:
+        return len(self.portfolios)
+
+    def put(self, record: PortfolioPositions, partition: int, epoch: int) -> Portfolio | None:
+        """Enter a portfolio's positions; return it, or None when the book already holds this version or a newer one.
+
+        Raises `PositionsRefused` for a currency without a rate or an instrument nobody knows; the book then
+        keeps what it had.
+        """
+        held = self.by_id.get(record.portfolio)
+        if held is not None and held.version >= record.version:
+            return None
+        instruments = self._resolve(record)
+        if held is None:
+            held = self._append(record, partition, epoch)
+        self._place(held, len(instruments))
+        held.version = record.version
+        self._write(held, record, instruments)
+        return held
+
+    def run(self, portfolio: Portfolio) -> slice:
+        """Return where the portfolio's positions stand in the columns."""
+        start = int(self.start[portfolio.index])
+        return slice(start, start + int(self.count[portfolio.index]))
+
+    def begin_day(self, day_start_ns: int) -> None:
+        """Open the day: what is held now is the opening quantity, nothing is traded or realised yet."""
+        self.day_start_ns = day_start_ns
+        for portfolio in self.portfolios:
+            self._open(self.run(portfolio))
+            self._value_opening(portfolio)
+
+    def _resolve(self, record: PortfolioPositions) -> npt.NDArray[np.int64]:
+        prices = self._prices
+        if not prices.has_rate(record.base_currency):
+            raise PositionsRefused("unknown_currency", f"there is no rate for {record.base_currency}")
+        ids = np.array([position.instrument for position in record.positions], np.int64)
+        known = (ids >= 0) & (ids < len(prices.index_of))
+        indices = np.where(known, prices.index_of[np.where(known, ids, 0)], -1) if len(ids) else ids
+        if (indices < 0).any():
+            missing = sorted({int(one) for one in ids[indices < 0]})
+            raise PositionsRefused("unknown_instrument", f"no instrument with id {missing}")
+        without = {
+            prices.specs[one].currency for one in indices.tolist() if not prices.has_rate(prices.specs[one].currency)
+        }
+        if without:
+            raise PositionsRefused("unknown_currency", f"there is no rate for {sorted(without)}")
+        return indices
+
+    def _append(self, record: PortfolioPositions, partition: int, epoch: int) -> Portfolio:
+        base = self._prices.currency_index[record.base_currency]
+        portfolio = Portfolio(record.portfolio, len(self.portfolios), base, partition, epoch, -1)
+        self.portfolios.append(portfolio)
+        self.by_id[portfolio.id] = portfolio
+        self.layout += 1
+        if portfolio.index >= len(self.start):
+            self._widen()
+        self.base[portfolio.index] = base
+        return portfolio
+
+    def _widen(self) -> None:
+        more = max(64, len(self.start))
+        self.start = np.concatenate([self.start, np.zeros(more, np.int64)])
+        self.count = np.concatenate([self.count, np.zeros(more, np.int32)])
+        self.room = np.concatenate([self.room, np.zeros(more, np.int32)])
+        self.base = np.concatenate([self.base, np.zeros(more, np.uint8)])
+
+    def _place(self, portfolio: Portfolio, size: int) -> None:
+        """Give the portfolio a run of at least `size`: its own, or a new one at the end."""
+        index = portfolio.index
+        if size > self.room[index]:
+            room = size + SPARE
+            while self.used + room > len(self.instrument):
+                self._allocate(2 * len(self.instrument))
+            self.start[index] = self.used
+            self.room[index] = room
+            self.used += room
+        self.count[index] = size
+
+    def _allocate(self, capacity: int) -> None:
+        def grown(name: str, kind: type) -> npt.NDArray[Any]:
+            column: npt.NDArray[Any] = np.zeros(capacity, kind)
+            held = getattr(self, name, column[:0])
+            column[: len(held)] = held
+            return column
+
+        self.instrument = grown("instrument", np.uint32)
+        self.quantity = grown("quantity", np.float64)
+        self.traded = grown("traded", np.float64)
+        self.opening_value = grown("opening_value", np.float64)
+        self.cost_base = grown("cost_base", np.float64)
+        # cold: only for documents and for the roll of the day
+        self.opening_quantity = grown("opening_quantity", np.float64)
+        self.cost_local = grown("cost_local", np.float64)
+        self.realised = grown("realised", np.float64)
+
+    def _write(self, portfolio: Portfolio, record: PortfolioPositions, instruments: npt.NDArray[np.int64]) -> None:
+        run = self.run(portfolio)
+        lines = record.positions
+        self.instrument[run] = instruments
+        self.quantity[run] = [float(line.quantity) for line in lines]
+        self.traded[run] = [float(line.day_traded) for line in lines]
+        self.cost_base[run] = [float(line.cost_basis_base) for line in lines]
+        self.opening_quantity[run] = [float(line.opening_quantity) for line in lines]
+        self.cost_local[run] = [float(line.cost_basis) for line in lines]
+        self.realised[run] = [float(line.realised_today) for line in lines]
+        if record.event_ns < self.day_start_ns:  # nothing has moved since an earlier day
+            self._open(run)
+        self._value_opening(portfolio)
+
+    def _open(self, run: slice) -> None:
+        self.opening_quantity[run] = self.quantity[run]
+        self.traded[run] = 0.0
+        self.realised[run] = 0.0
+
+    def _value_opening(self, portfolio: Portfolio) -> None:
+        """Value the opening quantities at the prior closes of prices and rates, in base currency."""
+        prices = self._prices
+        run = self.run(portfolio)
+        instruments = self.instrument[run]
+        close = np.nan_to_num(prices.prior_close[instruments], nan=0.0) * prices.factor[instruments]
+        cross = prices.cross_close[prices.currency[instruments], portfolio.base] / prices.scale[portfolio.base]
+        self.opening_value[run] = self.opening_quantity[run] * close * cross

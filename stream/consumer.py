@@ -1,0 +1,185 @@
+"""Read quotes and positions from Kafka into the processor. A bad record is set aside and stops nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
+
+from stream.book import PositionsRefused
+from stream.kafka import partitions_of
+from stream.messages import (
+    QUOTES_TOPIC,
+    DeadLetter,
+    PortfolioPositions,
+    UnreadableMessage,
+    decode_positions,
+    decode_quotes,
+    encode_quotes,
+    select_quotes,
+)
+from stream.metrics import REFUSED, TICKS
+from stream.outbox import Outbox
+from stream.processor import Processor
+
+log = structlog.get_logger()
+
+POLL_MS = 200
+RETRY_S = 0.5
+LOOKBACK = 2_000  # records of each partition read again at start: the newest quote of what trades seldom
+COMMIT_EVERY_S = 5.0
+
+
+class StateLost(RuntimeError):
+    """Say that a topic no longer holds what a worker needs: it restores from PostgreSQL and starts anew."""
+
+
+class QuoteReader:
+    """Follow every partition of the quotes: each worker keeps all prices (a global table)."""
+
+    def __init__(
+        self, consumer: AIOKafkaConsumer, processor: Processor, outbox: Outbox, arrived: asyncio.Event
+    ) -> None:
+        self._consumer = consumer
+        self._processor = processor
+        self._outbox = outbox
+        self._arrived = arrived
+        self.partitions: list[TopicPartition] = []
+        self.offsets: dict[int, int] = {}
+
+    async def catch_up(self) -> None:
+        """Read from a little before the end up to where the end is now."""
+        partitions = self.partitions = await partitions_of(self._consumer, QUOTES_TOPIC)
+        self._consumer.assign(partitions)
+        beginnings = await self._consumer.beginning_offsets(partitions)
+        ends = await self._consumer.end_offsets(partitions)
+        for partition in partitions:
+            first = max(beginnings[partition], ends[partition] - LOOKBACK)
+            self._consumer.seek(partition, first)
+            self.offsets[partition.partition] = first
+        while self.lag(ends):
+            await self._poll()
+
+    async def run(self) -> None:
+        """Follow for ever; where the broker has dropped what was next, go on with the oldest it has."""
+        while True:
+            try:
+                await self._poll()
+            except OffsetOutOfRangeError:
+                await self._consumer.seek_to_beginning()
+                log.exception("quotes were dropped by the broker before they were read; newer prices take their place")
+            except KafkaError as error:
+                log.warning("quotes cannot be read; trying again", error=repr(error))
+                await asyncio.sleep(RETRY_S)
+
+    def lag(self, ends: Mapping[TopicPartition, int]) -> int:
+        """Return how many records stand between what was read and the broker's ends."""
+        return sum(max(end - self.offsets.get(one.partition, 0), 0) for one, end in ends.items())
+
+    async def _poll(self) -> None:
+        found: Mapping[TopicPartition, Sequence[ConsumerRecord]] = await self._consumer.getmany(timeout_ms=POLL_MS)
+        now_ns = time.time_ns()
+        for partition, records in found.items():
+            for record in records:
+                self._take(record, now_ns)
+            self.offsets[partition.partition] = records[-1].offset + 1
+        if found:
+            self._arrived.set()
+
+    def _take(self, record: ConsumerRecord, now_ns: int) -> None:
+        try:
+            batch = decode_quotes(record.value)
+        except UnreadableMessage as error:
+            self._outbox.add_letter(dead_letter(record, "unreadable", str(error)))
+            return
+        TICKS.inc(len(batch))
+        for refusal in self._processor.apply_quotes(batch, now_ns):
+            refused = select_quotes(batch, refusal.index)
+            REFUSED.labels(refusal.reason).inc(len(refused))
+            detail = f"{len(refused)} of {len(batch)} quotes from {batch.source}"
+            self._outbox.add_letter(dead_letter(record, refusal.reason, detail, encode_quotes(refused), len(refused)))
+
+
+class PositionReader:
+    """Follow the positions of the partitions that this worker was assigned."""
+
+    def __init__(
+        self,
+        consumer: AIOKafkaConsumer,
+        processor: Processor,
+        outbox: Outbox,
+        arrived: asyncio.Event,
+        learn: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._consumer = consumer
+        self._processor = processor
+        self._outbox = outbox
+        self._arrived = arrived
+        self._learn = learn
+
+    async def start(self, partitions: Sequence[TopicPartition]) -> None:
+        """Begin where the group left off, else at the beginning: versions make reading twice harmless."""
+        beginnings = await self._consumer.beginning_offsets(partitions)
+        for partition in partitions:
+            committed = await self._consumer.committed(partition)
+            self._consumer.seek(partition, max(committed or 0, beginnings[partition]))
+
+    async def run(self, epochs: Mapping[int, int]) -> None:
+        """Follow for ever, committing what is applied; raises `StateLost` when what is next is gone from the topic."""
+        next_commit = time.monotonic() + COMMIT_EVERY_S
+        while True:
+            try:
+                await self._poll(epochs)
+                if time.monotonic() > next_commit:
+                    next_commit = time.monotonic() + COMMIT_EVERY_S
+                    await self._consumer.commit()
+            except OffsetOutOfRangeError as error:
+                raise StateLost("positions were dropped by the broker before they were read") from error
+            except KafkaError as error:
+                log.warning("positions cannot be read; trying again", error=repr(error))
+                await asyncio.sleep(RETRY_S)
+
+    async def _poll(self, epochs: Mapping[int, int]) -> None:
+        found: Mapping[TopicPartition, Sequence[ConsumerRecord]] = await self._consumer.getmany(timeout_ms=POLL_MS)
+        for partition, records in found.items():
+            for record in records:
+                await self._take(record, epochs[partition.partition])
+        if found:
+            self._arrived.set()
+
+    async def _take(self, record: ConsumerRecord, epoch: int) -> None:
+        try:
+            positions = decode_positions(record.value)
+            await self._apply(positions, record.partition, epoch)
+        except UnreadableMessage as error:
+            self._outbox.add_letter(dead_letter(record, "unreadable", str(error)))
+        except PositionsRefused as error:
+            self._outbox.add_letter(dead_letter(record, error.reason, str(error)))
+
+    async def _apply(self, positions: PortfolioPositions, partition: int, epoch: int) -> None:
+        """Apply; where an instrument is new to this worker, learn of it first and try once more."""
+        try:
+            self._processor.apply_positions(positions, partition, epoch)
+        except PositionsRefused:
+            await self._learn()
+            self._processor.apply_positions(positions, partition, epoch)
+
+
+def dead_letter(
+    record: ConsumerRecord, reason: str, detail: str, payload: bytes | None = None, count: int = 1
+) -> DeadLetter:
+    """Return the letter for a record that could not be used; `payload` where only a part of it is at fault."""
+    return DeadLetter(
+        record.topic,
+        record.partition,
+        record.offset,
+        reason,
+        detail,
+        record.value if payload is None else payload,
+        time.time_ns(),
+        count,
+    )

@@ -1,0 +1,22 @@
+"""Name the figures that a stream worker exports to Prometheus."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+TICKS = Counter("alhambra_stream_ticks_total", "Quotes read from the topic")
+REFUSED = Counter("alhambra_stream_refused_quotes_total", "Quotes that were refused, by reason", ["reason"])
+DEAD_LETTERS = Counter("alhambra_stream_dead_letters_total", "Records sent to the dead letters, by reason", ["reason"])
+DROPPED = Counter("alhambra_stream_dropped_total", "Records given up because a bounded queue was full", ["queue"])
+CYCLE_SECONDS = Histogram(
+    "alhambra_stream_cycle_seconds",
+    "Time of a cycle: revaluation and publication",
+    buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0),
+)
+REVALUED = Counter("alhambra_stream_revalued_total", "Portfolios revalued")
+PUBLISHED = Counter("alhambra_stream_valuations_total", "Valuations written, by reader", ["reader"])
+PORTFOLIOS = Gauge("alhambra_stream_portfolios", "Portfolios in the book")
+TICK_AGE_SECONDS = Gauge("alhambra_stream_tick_age_seconds", "Age of the newest event when its cycle ended")
+LAG = Gauge("alhambra_stream_lag_records", "Records between the position and the broker's end", ["topic"])
+OUTAGES = Counter("alhambra_stream_write_failures_total", "Writes that failed and are tried again", ["target"])
+MINUTES_WAITING = Gauge("alhambra_stream_minutes_waiting", "Minutes not yet in PostgreSQL")

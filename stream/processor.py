@@ -1,0 +1,106 @@
+"""Turn records into valuations: the pure middle, without I/O and without a clock of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from stream.book import Book, Portfolio
+from stream.messages import PortfolioPositions, QuoteBatch, Valuation
+from stream.pnl import CASH, DAY, DAY_PRICE, EQUITY, UNREALISED, Revaluation
+from stream.prices import REFERENCE_CURRENCY, PriceTable, Refusal
+from stream.rounding import round_minor_columns
+from stream.valuation import create_valuation
+
+
+@dataclass(frozen=True, slots=True)
+class BookTotals:
+    """Hold the totals of every portfolio in book order, int64 minor units unless said otherwise.
+
+    `equity_reference` and `day_pnl_reference` are in the reference currency, each rounded once, so that a
+    floor's total is their sum. `day_pnl_pct` is percent, `stale_share` a fraction.
+    """
+
+    total_equity: npt.NDArray[np.int64]
+    cash: npt.NDArray[np.int64]
+    day_pnl: npt.NDArray[np.int64]
+    day_pnl_price: npt.NDArray[np.int64]
+    unrealised_pnl: npt.NDArray[np.int64]
+    day_pnl_pct: npt.NDArray[np.float64]
+    equity_reference: npt.NDArray[np.int64]
+    day_pnl_reference: npt.NDArray[np.int64]
+    stale_share: npt.NDArray[np.float64]
+
+
+class Processor:
+    """Hold prices, positions and their valuation; times are given, in nanoseconds."""
+
+    def __init__(self, prices: PriceTable, day_start_ns: int = 0) -> None:
+        self.prices = prices
+        self.book = Book(prices, day_start_ns)
+        self.revaluation = Revaluation(prices, self.book)
+
+    def apply_quotes(self, batch: QuoteBatch, now_ns: int) -> list[Refusal]:
+        """Take the newest prices of a batch; return what was refused."""
+        return self.prices.apply(batch, now_ns)
+
+    def apply_positions(self, record: PortfolioPositions, partition: int, epoch: int) -> bool:
+        """Take a portfolio's positions; say whether they were news. Raises `PositionsRefused`."""
+        portfolio = self.book.put(record, partition, epoch)
+        if portfolio is None:
+            return False
+        self.revaluation.touch(portfolio)
+        return True
+
+    def begin_day(self, day_start_ns: int, closes: Mapping[int, tuple[float, int]]) -> None:
+        """Begin a day from these prior closes: instrument id → (close, nanosecond it was made)."""
+        self.prices.roll(closes)
+        self.book.begin_day(day_start_ns)
+
+    def revalue(self, now_ns: int) -> int:
+        """Bring every valuation up to the newest prices; return how many portfolios changed."""
+        return self.revaluation.run(now_ns)
+
+    def pending(self) -> npt.NDArray[np.int64]:
+        """Return the indices of the portfolios that changed since they were last taken."""
+        return np.flatnonzero(self.revaluation.pending[: len(self.book)])
+
+    def take(self, index: int, computed_ns: int) -> Valuation:
+        """Return a portfolio's valuation under the next number of its sequence; it is then no longer pending."""
+        portfolio = self.book.portfolios[index]
+        portfolio.seq += 1
+        self.revaluation.pending[index] = 0
+        return create_valuation(self.prices, self.book, self.revaluation, portfolio, computed_ns)
+
+    def totals(self) -> BookTotals:
+        """Return the totals of the whole book."""
+        size = len(self.book)
+        totals = self.revaluation.totals[:size]
+        base = self.book.base[:size]
+        into_reference = (
+            self.prices.cross[base, self.prices.currency_index[REFERENCE_CURRENCY]] / self.prices.scale[base]
+        )
+        equity, day = totals[:, EQUITY], totals[:, DAY]
+        opening = np.abs(equity - day)
+        return BookTotals(
+            total_equity=equity.copy(),
+            cash=totals[:, CASH].copy(),
+            day_pnl=day.copy(),
+            day_pnl_price=totals[:, DAY_PRICE].copy(),
+            unrealised_pnl=totals[:, UNREALISED].copy(),
+            day_pnl_pct=np.divide(100.0 * day, opening, out=np.zeros(size), where=opening > 0),
+            equity_reference=round_minor_columns(equity * into_reference),
+            day_pnl_reference=round_minor_columns(day * into_reference),
+            stale_share=self.revaluation.stale_share[:size].copy(),
+        )
+
+    def held(self, portfolios: Collection[str]) -> list[int]:
+        """Return the indices of those portfolios that are in this book."""
+        return [self.book.by_id[one].index for one in portfolios if one in self.book.by_id]
+
+    def portfolio(self, identity: str) -> Portfolio | None:
+        """Return where a portfolio stands, or None where it is not in this book."""
+        return self.book.by_id.get(identity)

@@ -1,0 +1,149 @@
+"""Write valuations to Redis: what somebody watches at once, the rest within a budget.
+
+A portfolio that a client looks at is written and published in the cycle that changed it. Every other one is
+written at most once a second and all of them together at most `BACKGROUND_PER_CYCLE` a cycle, longest waiting
+first, so that the time of a cycle is bounded whatever the size of the book.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import structlog
+from redis import RedisError
+
+from db.live import LiveStore, Totals, TotalsLayout
+from stream.messages import Valuation, encode_message
+from stream.metrics import OUTAGES, PUBLISHED
+from stream.outbox import Outbox
+from stream.prices import REFERENCE_CURRENCY
+from stream.processor import Processor
+
+log = structlog.get_logger()
+
+BACKGROUND_PER_CYCLE = 100
+BACKGROUND_EVERY_NS = 1_000_000_000
+TOTALS_EVERY_NS = 250_000_000
+QUOTES_EVERY_NS = 1_000_000_000
+
+
+class Publisher:
+    """Write what a cycle computed. When Redis is away it keeps what is due and tries with the next cycle."""
+
+    def __init__(self, processor: Processor, store: LiveStore, outbox: Outbox, worker: str, epoch: int) -> None:
+        self._processor = processor
+        self._store = store
+        self._outbox = outbox
+        self._worker = worker
+        self._epoch = epoch
+        self.watched: set[str] = set()
+        self._written_ns = np.zeros(0, np.int64)
+        self._totals_ns = 0
+        self._totals_seq = 0
+        self._totals_due = False
+        self._layout = -1
+        self._quotes_ns = 0
+        self._quoted_ns = np.zeros(0, np.int64)
+
+    async def publish(self, now_ns: int) -> None:
+        """Write and publish what is due at `now_ns`; after a failure it stays due."""
+        pending = self._processor.pending()
+        self._totals_due = self._totals_due or len(pending) > 0
+        watched = np.intersect1d(pending, self._processor.held(self.watched))
+        due = self._due(np.setdiff1d(pending, watched, assume_unique=True), now_ns)
+        try:
+            await self._write_valuations(watched.tolist(), due.tolist(), now_ns)
+            await self._write_totals(now_ns)
+            await self._write_quotes(now_ns)
+        except RedisError as error:
+            self._processor.revaluation.pending[np.concatenate([watched, due])] = 1
+            OUTAGES.labels("redis").inc()
+            log.warning("redis did not take the valuations; they are written with the next cycle", error=repr(error))
+
+    def invalidate(self) -> None:
+        """Write everything anew: Redis has lost what it held."""
+        self._processor.revaluation.pending[: len(self._processor.book)] = 1
+        self._written_ns[:] = 0
+        self._quoted_ns[:] = 0
+        self._layout = -1
+
+    def _due(self, indices: npt.NDArray[np.int64], now_ns: int) -> npt.NDArray[np.int64]:
+        missing = len(self._processor.book) - len(self._written_ns)
+        if missing > 0:
+            self._written_ns = np.concatenate([self._written_ns, np.zeros(missing, np.int64)])
+        indices = indices[self._written_ns[indices] <= now_ns - BACKGROUND_EVERY_NS]
+        if len(indices) > BACKGROUND_PER_CYCLE:
+            longest = np.argpartition(self._written_ns[indices], BACKGROUND_PER_CYCLE)[:BACKGROUND_PER_CYCLE]
+            indices = indices[longest]
+        return indices
+
+    async def _write_valuations(self, watched: Sequence[int], due: Sequence[int], now_ns: int) -> None:
+        published = self._take(watched)
+        background = self._take(due)
+        if not published and not background:
+            return
+        await self._store.write_valuations({**background, **published}, published)
+        self._written_ns[list(due)] = now_ns
+        PUBLISHED.labels("watched").inc(len(published))
+        PUBLISHED.labels("background").inc(len(background))
+        self._outbox.add_valuations({**background, **published})
+
+    def _take(self, indices: Sequence[int]) -> dict[str, bytes]:
+        taken: list[Valuation] = [self._processor.take(index, time.time_ns()) for index in indices]
+        return {valuation.portfolio_id: encode_message(valuation) for valuation in taken}
+
+    async def _write_totals(self, now_ns: int) -> None:
+        if not self._totals_due or now_ns - self._totals_ns < TOTALS_EVERY_NS:
+            return
+        book = self._processor.book
+        if self._layout != book.layout:
+            layout = TotalsLayout(self._epoch, book.layout, tuple(one.id for one in book.portfolios))
+            await self._store.write_layout(self._worker, layout)
+            self._layout = book.layout
+        await self._store.write_totals(self._worker, self._pack_totals())
+        self._totals_ns = now_ns
+        self._totals_due = False
+
+    def _pack_totals(self) -> Totals:
+        totals = self._processor.totals()
+        self._totals_seq += 1
+        return Totals(
+            self._epoch,
+            self._totals_seq,
+            self._processor.prices.newest_ns,
+            time.time_ns(),
+            self._layout,
+            REFERENCE_CURRENCY,
+            totals.total_equity.tobytes(),
+            totals.day_pnl.tobytes(),
+            totals.day_pnl_pct.tobytes(),
+            totals.equity_reference.tobytes(),
+            totals.day_pnl_reference.tobytes(),
+            totals.stale_share.tobytes(),
+        )
+
+    async def _write_quotes(self, now_ns: int) -> None:
+        if now_ns - self._quotes_ns < QUOTES_EVERY_NS:
+            return
+        self._quotes_ns = now_ns
+        prices = self._processor.prices
+        if len(self._quoted_ns) != len(prices.mark_ns):
+            self._quoted_ns = np.zeros(len(prices.mark_ns), np.int64)
+        changed = np.flatnonzero(prices.mark_ns != self._quoted_ns).tolist()
+        await self._store.write_quotes({prices.specs[one].symbol: self._quote(one) for one in changed})
+        self._quoted_ns[changed] = prices.mark_ns[changed]
+
+    def _quote(self, index: int) -> bytes:
+        prices = self._processor.prices
+        return msgspec.json.encode(
+            {
+                "symbol": prices.specs[index].symbol,
+                "price": float(prices.mark[index]),
+                "prior_close": float(np.nan_to_num(prices.prior_close[index])),
+                "event_ns": int(prices.mark_ns[index]),
+            }
+        )

@@ -1,0 +1,223 @@
+"""Run a stream worker: take partitions, restore, catch up, then compute and write until stopped.
+
+The order on assignment: epochs from PostgreSQL (from here on an older worker is refused), instruments,
+closes and positions from PostgreSQL, quotes from the topic up to its end; only then is anything published.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+import asyncpg
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+from redis import RedisError
+
+from db.epochs import take_epochs
+from db.live import LiveStore, Progress
+from db.postgres import acquire
+from stream.book import PositionsRefused
+from stream.consumer import PositionReader, QuoteReader, StateLost
+from stream.kafka import partitions_of
+from stream.messages import POSITIONS_TOPIC, DeadLetter, encode_message
+from stream.metrics import (
+    CYCLE_SECONDS,
+    LAG,
+    OUTAGES,
+    PORTFOLIOS,
+    REVALUED,
+    TICK_AGE_SECONDS,
+    TICKS,
+)
+from stream.outbox import Outbox
+from stream.processor import Processor
+from stream.publisher import Publisher
+from stream.recorder import Recorder, minute_of
+from stream.restore import load_closes, load_positions, load_prices, load_specs
+
+log = structlog.get_logger()
+
+CYCLES_PER_S = 20
+IDLE_CYCLE_S = 1.0  # a quiet book is looked at this often: prices grow stale without a tick
+WATCH_EVERY_S = 0.25
+REPORT_EVERY_S = 1.0
+RETRY_S = 1.0
+DATABASE_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
+
+
+@dataclass(frozen=True, slots=True)
+class Connections:
+    """Hold what a worker speaks to; opened and closed by the composition root."""
+
+    pool: asyncpg.Pool
+    store: LiveStore
+    quotes: AIOKafkaConsumer
+    positions: AIOKafkaConsumer
+    outbox: Outbox
+
+
+class Worker:
+    """Compute and write for one assignment of partitions."""
+
+    def __init__(self, name: str, connections: Connections, processor: Processor, epochs: Mapping[int, int]) -> None:
+        self._name = name
+        self._connections = connections
+        self._processor = processor
+        self._epochs = epochs
+        self._arrived = asyncio.Event()
+        self._day = datetime.now(UTC).date()
+        outbox = connections.outbox
+        self._quotes = QuoteReader(connections.quotes, processor, outbox, self._arrived)
+        self._positions = PositionReader(connections.positions, processor, outbox, self._arrived, self._learn)
+        self._publisher = Publisher(processor, connections.store, outbox, name, max(epochs.values()))
+        self._recorder = Recorder(connections.pool, processor, epochs)
+
+    async def run(self, partitions: tuple[TopicPartition, ...]) -> None:
+        """Catch up, then do everything at once until cancelled; raises the first failure of any part."""
+        await self._positions.start(partitions)
+        await self._quotes.catch_up()
+        log.info("caught up", portfolios=len(self._processor.book), epochs=dict(self._epochs))
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._quotes.run(), name="quotes")
+            tasks.create_task(self._positions.run(self._epochs), name="positions")
+            tasks.create_task(self._cycle(), name="cycle")
+            tasks.create_task(self._watch(), name="watch")
+            tasks.create_task(self._record(), name="record")
+            tasks.create_task(self._report(), name="report")
+
+    async def _cycle(self) -> None:
+        """Revalue and publish when something has arrived, at most twenty times a second."""
+        while True:
+            started = time.monotonic()
+            self._arrived.clear()
+            REVALUED.inc(self._processor.revalue(time.time_ns()))
+            await self._publisher.publish(time.time_ns())
+            spent = time.monotonic() - started
+            CYCLE_SECONDS.observe(spent)
+            if self._processor.prices.newest_ns:
+                TICK_AGE_SECONDS.set((time.time_ns() - self._processor.prices.newest_ns) / 1e9)
+            await asyncio.sleep(max(1 / CYCLES_PER_S - spent, 0))
+            try:
+                async with asyncio.timeout(IDLE_CYCLE_S):
+                    await self._arrived.wait()
+            except TimeoutError:
+                continue
+
+    async def _watch(self) -> None:
+        """Keep up with what clients look at, and notice when Redis has forgotten what we wrote."""
+        store = self._connections.store
+        while True:
+            try:
+                self._publisher.watched = await store.watched()
+                if await store.layout(self._name) is None:
+                    self._publisher.invalidate()
+                    self._arrived.set()
+                await store.beat()
+            except RedisError as error:
+                OUTAGES.labels("redis").inc()
+                log.warning("redis does not answer; trying again", error=repr(error))
+            await asyncio.sleep(WATCH_EVERY_S)
+
+    async def _record(self) -> None:
+        """Keep each minute as it ends, write it, and roll the day when it is over."""
+        current = minute_of(datetime.now(UTC))
+        while True:
+            await asyncio.sleep((current + timedelta(minutes=1) - datetime.now(UTC)).total_seconds())
+            self._processor.revalue(time.time_ns())
+            self._recorder.keep(current)
+            try:
+                await self._recorder.write()
+                await self._roll(datetime.now(UTC).date())
+            except DATABASE_ERRORS as error:
+                OUTAGES.labels("postgres").inc()
+                log.warning("PostgreSQL did not take the minute; it is kept and tried again", error=repr(error))
+            current = minute_of(datetime.now(UTC))
+
+    async def _roll(self, today: date) -> None:
+        """Close the day that is over and begin the new one at its closes."""
+        if today == self._day:
+            return
+        await self._recorder.close_day(self._day)
+        async with acquire(self._connections.pool) as connection:
+            closes = await load_closes(connection, today)
+        self._processor.begin_day(start_of_day_ns(today), closes)
+        self._day = today
+        self._arrived.set()
+        log.info("the day has rolled", day=today.isoformat())
+
+    async def _report(self) -> None:
+        """Say each second how far we are, and how Kafka is: from the broker's own end offsets."""
+        while True:
+            kafka, lag = await self._ask_kafka()
+            try:
+                await self._say(kafka, lag)
+            except RedisError as error:
+                OUTAGES.labels("redis").inc()
+                log.warning("redis did not take the report", error=repr(error))
+            await asyncio.sleep(REPORT_EVERY_S)
+
+    async def _ask_kafka(self) -> tuple[str, int]:
+        """Return (what is wrong with Kafka, or nothing; records not yet read, -1 where unknown)."""
+        try:
+            async with asyncio.timeout(2.0):
+                ends = await self._connections.quotes.end_offsets(self._quotes.partitions)
+        except (KafkaError, TimeoutError) as error:
+            return f"the broker does not answer: {error!r}", -1
+        lag = self._quotes.lag(ends)
+        LAG.labels("quotes").set(lag)
+        return "", lag
+
+    async def _say(self, kafka: str, lag: int) -> None:
+        store = self._connections.store
+        book = self._processor.book
+        PORTFOLIOS.set(len(book))
+        ticks = int(TICKS._value.get())
+        pending = len(self._processor.pending())
+        offsets = {str(partition): offset for partition, offset in self._quotes.offsets.items()}
+        await store.report_progress(self._name, Progress(offsets, pending, len(book), lag, ticks, time.time_ns()))
+        await store.report_health("kafka", not kafka, kafka or f"{lag} records behind")
+        await store.report_health("stream", True, f"{len(book)} portfolios, {ticks} ticks, {lag} records behind")
+
+    async def _learn(self) -> None:
+        """Learn of instruments that are new in PostgreSQL."""
+        async with acquire(self._connections.pool) as connection:
+            self._processor.prices.add(await load_specs(connection, self._day))
+
+
+async def run_assignment(name: str, connections: Connections, partitions: tuple[TopicPartition, ...]) -> None:
+    """Take the partitions over, restore and run; starts anew when a topic has lost what is needed."""
+    while True:
+        try:
+            worker = await restore_worker(name, connections, partitions)
+            await worker.run(partitions)
+        except* (*DATABASE_ERRORS, StateLost) as group:
+            log.warning("restoring anew", error=repr(group.exceptions[0]))
+        await asyncio.sleep(RETRY_S)
+
+
+async def restore_worker(name: str, connections: Connections, partitions: tuple[TopicPartition, ...]) -> Worker:
+    """Return a worker with epochs taken and state restored from PostgreSQL."""
+    count = len(await partitions_of(connections.positions, POSITIONS_TOPIC))
+    today = datetime.now(UTC).date()
+    async with acquire(connections.pool) as connection:
+        epochs = await take_epochs(connection, POSITIONS_TOPIC, [one.partition for one in partitions], name)
+        processor = Processor(await load_prices(connection, today), start_of_day_ns(today))
+        async for partition, record in load_positions(connection, epochs, count):
+            try:
+                processor.apply_positions(record, partition, epochs[partition])
+            except PositionsRefused as error:
+                letter = DeadLetter(
+                    POSITIONS_TOPIC, partition, -1, error.reason, str(error), encode_message(record), time.time_ns()
+                )
+                connections.outbox.add_letter(letter)
+    return Worker(name, connections, processor, epochs)
+
+
+def start_of_day_ns(day: date) -> int:
+    """Return the nanosecond at which a UTC day begins."""
+    return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * 10**9
