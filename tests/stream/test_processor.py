@@ -27,8 +27,11 @@ records = st.builds(
     st.just(NOW_NS),
     st.just(NOW_NS),
 )
+SECURITIES = [spec for spec in SPECS if spec.asset_class not in ("cash", "fx")]
+RATES = [spec for spec in SPECS if spec.asset_class == "fx"]
+moves = st.floats(0.5, 2.0)  # of the prior close: amounts stay below the bound that ADR 6 states
 marks = st.lists(
-    st.tuples(st.sampled_from([spec.id for spec in SPECS if spec.asset_class != "cash"]), st.floats(0.001, 5_000)),
+    st.tuples(st.sampled_from(SECURITIES + RATES), moves).map(lambda pair: (pair[0].id, pair[0].prior_close * pair[1])),
     max_size=12,
 )
 

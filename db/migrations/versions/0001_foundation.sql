@@ -22,7 +22,7 @@ create table users (
     created_at    timestamptz not null default now(),
     updated_at    timestamptz not null default now()
 );
-create index users_email_idx on users (email);
+comment on column users.email is 'Lower case; its unique constraint is the index on it.';
 comment on column users.password_hash is 'Argon2id; null where the user cannot sign in with a password.';
 
 create table advisor_clients (
@@ -100,6 +100,22 @@ create index portfolios_account_idx on portfolios (account_id);
 create index portfolios_base_currency_idx on portfolios (base_currency);
 comment on table portfolios is 'Totals are the newest minute valuation, for SQL readers; the live ones are in Redis.';
 
+-- Who sees what: the one place where object rights are decided; every query on portfolios joins it.
+create function visible_portfolios(viewer uuid, viewer_role text) returns table (portfolio_id uuid)
+language sql stable as $$
+    select p.id from users u join portfolios p on p.user_id = u.id
+     where u.id = viewer and u.role = viewer_role and u.status = 'active' and viewer_role = 'client'
+    union all
+    select p.id from users u join advisor_clients a on a.advisor_id = u.id join portfolios p on p.user_id = a.client_id
+     where u.id = viewer and u.role = viewer_role and u.status = 'active' and viewer_role = 'advisor'
+    union all
+    select p.id from users u cross join portfolios p
+     where u.id = viewer and u.role = viewer_role and u.status = 'active' and viewer_role in ('compliance', 'admin')
+$$;
+comment on function visible_portfolios is
+    'A client: own portfolios. An advisor: those of the clients assigned. Compliance and administrators: all. Others, '
+    'and users who are not active or no longer have the role they claim: none.';
+
 create table instruments (
     id             integer primary key check (id >= 0),
     symbol         text not null unique,
@@ -131,6 +147,7 @@ create table daily_prices (
     primary key (instrument_id, date)
 );
 create index daily_prices_date_idx on daily_prices (date);
+create index daily_prices_open_idx on daily_prices (date) where not final;
 comment on table daily_prices is 'Closes of securities, rates and benchmarks. Today''s row is the newest price and not final.';
 
 create table holdings (
@@ -297,11 +314,12 @@ create table audit_events (
 );
 create index audit_events_actor_idx on audit_events (actor_id);
 comment on table audit_events is
-    'Append only. hash = sha256(previous || id || at || actor || action || subject || detail || address): a row cannot change unseen.';
+    'Append only. hash = sha256(previous || json array of the other columns): a row cannot change unseen.';
 
-create function audit_event_hash(e audit_events) returns bytea language sql immutable as $$
-    select sha256(e.previous || convert_to(concat_ws('|', e.id, extract(epoch from e.at)::text, coalesce(e.actor_id::text, ''),
-        e.action, e.subject, e.detail::text, coalesce(host(e.address), '')), 'UTF8'))
+-- A JSON array and not a joined string: a separator inside a value could otherwise move text from one column to another.
+create function audit_event_hash(e audit_events) returns bytea language sql stable as $$
+    select sha256(e.previous || convert_to(jsonb_build_array(e.id, extract(epoch from e.at), e.actor_id, e.action,
+        e.subject, e.detail, host(e.address))::text, 'UTF8'))
 $$;
 
 create function audit_event_chain() returns trigger language plpgsql as $$
