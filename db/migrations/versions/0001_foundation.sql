@@ -206,6 +206,7 @@ create index transactions_account_idx on transactions (account_id, processed_at)
 create index transactions_portfolio_idx on transactions (portfolio_id, processed_at);
 create index transactions_instrument_idx on transactions (instrument_id);
 create index transactions_currency_idx on transactions (currency);
+create index transactions_flows_idx on transactions (processed_at) where type in ('deposit', 'withdrawal');
 create index transactions_unpublished_idx on transactions (processed_at) where published_at is null;
 comment on table transactions is 'Every booking once: unique by (source, reference, version). Amounts are signed effects on cash.';
 
