@@ -1,0 +1,270 @@
+"""Keep the simulated back office in a SQLite file: accounts, users, instruments and every booking.
+
+Positions are never stored: they are derived from the bookings, as an accountant would, and remembered by
+version. The version of an account is its day (UTC) and the number of its last booking, so it grows
+whenever a booking arrives or the day rolls and opening quantities change.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from alhambra.bank.model import Bank, BankBooking
+from alhambra.iboss_sim.faults import IbossFault
+from analytics.positions import DerivedPosition, derive_positions
+
+FORMAT = 1
+BOOKINGS_A_DAY = 1_000_000_000  # more than any day has: keeps the day above the booking's number in a version
+
+SCHEMA = """
+create table format (version integer not null);
+create table accounts (id text primary key, name text, type text, base_currency text, last_sequence integer);
+create table users (username text primary key, salt blob, digest blob, accounts text, expired integer default 0);
+create table instruments (symbol text primary key, asset_class text, currency text, price_factor real, close real);
+create table bookings (
+    sequence integer primary key, account text not null, reference text not null, version integer not null,
+    type text not null, booked_at text not null, symbol text, quantity text, price text, amount text not null,
+    currency text not null, rate_to_base text not null, description text not null, unique (reference, version));
+create index bookings_account on bookings (account, sequence);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedAccount:
+    """Hold an account with the version of its positions."""
+
+    id: str
+    name: str
+    type: str
+    base_currency: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedInstrument:
+    """Hold what a trade needs to know; `close` is the newest one known when the file was made."""
+
+    symbol: str
+    asset_class: str
+    currency: str
+    price_factor: float
+    close: float
+
+
+def create_ledger(path: Path, bank: Bank) -> None:
+    """Write the file from a bank; it appears at `path` only when it is complete."""
+    draft = path.with_suffix(".draft")
+    draft.unlink(missing_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _connect(draft) as connection:
+        connection.executescript(SCHEMA)
+        connection.execute("insert into format values (?)", (FORMAT,))
+        connection.executemany("insert into accounts values (?, ?, ?, ?, ?)", _account_rows(bank))
+        connection.executemany("insert into users values (?, ?, ?, ?, 0)", _user_rows(bank))
+        connection.executemany("insert into instruments values (?, ?, ?, ?, ?)", _instrument_rows(bank))
+        connection.executemany(INSERT_BOOKING, (_booking_row(booking) for booking in bank.bookings))
+        connection.commit()
+    draft.replace(path)
+
+
+@contextmanager
+def open_ledger(path: Path) -> Iterator[Ledger]:
+    """Open the file; raises `ValueError` when it is of another version."""
+    with _connect(path) as connection:
+        connection.execute("pragma journal_mode = wal")
+        connection.execute("pragma synchronous = normal")
+        (version,) = connection.execute("select version from format").fetchone()
+        if version != FORMAT:
+            raise ValueError(f"{path} has format {version}, this simulator writes {FORMAT}: remove it to begin anew")
+        yield Ledger(connection)
+
+
+class Ledger:
+    """Answer from the file and book into it. Not for several threads at once: callers take turns."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._derived: dict[str, tuple[int, tuple[DerivedPosition, ...]]] = {}
+
+    def user_accounts(self, username: str, password: str) -> tuple[str, ...] | None:
+        """Check a login and return the accounts it sees, None for all; raises the fitting fault."""
+        row = self._one("select salt, digest, accounts, expired from users where username = ?", username)
+        if row is None or not hmac.compare_digest(row[1], _digest(password, row[0])):
+            raise IbossFault("InvalidCredentials", "user name or password is wrong")
+        if row[3]:
+            raise IbossFault("PasswordExpired", "renew the password first")
+        return None if row[2] is None else tuple(msgspec.json.decode(row[2]))
+
+    def expire_password(self, username: str) -> None:
+        """Let a user's password expire."""
+        self._connection.execute("update users set expired = 1 where username = ?", (username,))
+        self._connection.commit()
+
+    def accounts(self, after: str, changed_after: int, limit: int, now: datetime) -> list[SimulatedAccount]:
+        """Return accounts in order of id after one, whose positions have a version above `changed_after`."""
+        day = _day_version(now)
+        rows = self._connection.execute(
+            "select id, name, type, base_currency, ? + last_sequence from accounts"
+            " where id > ? and ? + last_sequence > ? order by id limit ?",
+            (day, after, day, changed_after, limit),
+        )
+        return [SimulatedAccount(*row) for row in rows]
+
+    def account(self, account: str, now: datetime) -> SimulatedAccount:
+        """Return one account; raises the fault AccessDenied when there is no such."""
+        row = self._one(
+            "select id, name, type, base_currency, ? + last_sequence from accounts where id = ?",
+            _day_version(now),
+            account,
+        )
+        if row is None:
+            raise IbossFault("AccessDenied", f"account {account} is not among yours")
+        return SimulatedAccount(*row)
+
+    def positions(self, account: SimulatedAccount, now: datetime) -> tuple[DerivedPosition, ...]:
+        """Return the positions of an account, cash among them, with the day that began at midnight UTC."""
+        known = self._derived.get(account.id)
+        if known is None or known[0] != account.version:
+            derived = derive_positions(self._bookings("account = ? order by sequence", account.id), _day_start(now))
+            known = self._derived[account.id] = (account.version, derived)
+        return known[1]
+
+    def bookings(self, accounts: Sequence[str] | None, after: int, limit: int) -> list[BankBooking]:
+        """Return bookings by sequence after one, of the accounts given or of all."""
+        if accounts is None:
+            return self._bookings("sequence > ? order by sequence limit ?", after, limit)
+        return self._bookings(
+            "sequence > ? and account in (select value from json_each(?)) order by sequence limit ?",
+            after,
+            msgspec.json.encode(accounts).decode(),
+            limit,
+        )
+
+    def account_ids(self) -> list[str]:
+        """Return the ids of all accounts."""
+        return [row[0] for row in self._connection.execute("select id from accounts order by id")]
+
+    def instruments(self) -> dict[str, SimulatedInstrument]:
+        """Return the instruments by symbol."""
+        rows = self._connection.execute("select symbol, asset_class, currency, price_factor, close from instruments")
+        return {row[0]: SimulatedInstrument(*row) for row in rows}
+
+    def cash_symbols(self) -> frozenset[str]:
+        """Return the symbols of the cash instruments, which answers list apart."""
+        return frozenset(one.symbol for one in self.instruments().values() if one.asset_class == "cash")
+
+    def book(self, booking: BankBooking) -> BankBooking:
+        """Book with the next sequence and a reference made from it; return what was booked."""
+        (last,) = self._connection.execute("select coalesce(max(sequence), 0) from bookings").fetchone()
+        booked = replace(booking, sequence=last + 1, reference=booking.reference or f"SIM{last + 1:010d}")
+        with self._connection:
+            self._connection.execute(INSERT_BOOKING, _booking_row(booked))
+            self._connection.execute(
+                "update accounts set last_sequence = ? where id = ?", (booked.sequence, booked.iboss_account_id)
+            )
+        return booked
+
+    def _bookings(self, where: str, *parameters: object) -> list[BankBooking]:
+        rows = self._connection.execute(f"select * from bookings where {where}", parameters)  # noqa: S608  ours, above
+        return [_booking(row) for row in rows]
+
+    def _one(self, query: str, *parameters: object) -> tuple[Any, ...] | None:
+        found: tuple[Any, ...] | None = self._connection.execute(query, parameters).fetchone()
+        return found
+
+
+INSERT_BOOKING = "insert into bookings values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+
+
+@contextmanager
+def _connect(path: Path) -> Iterator[sqlite3.Connection]:
+    connection = sqlite3.connect(path, check_same_thread=False)
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def _account_rows(bank: Bank) -> Iterator[tuple[object, ...]]:
+    last: dict[str, int] = {}
+    for booking in bank.bookings:
+        last[booking.iboss_account_id] = booking.sequence
+    for one in bank.accounts:
+        sequence = last.get(one.iboss_account_id, 0)
+        yield one.iboss_account_id, one.name, one.account_type, one.base_currency, sequence
+
+
+def _user_rows(bank: Bank) -> Iterator[tuple[object, ...]]:
+    for user in bank.iboss_users:
+        salt = secrets.token_bytes(16)
+        accounts = None if user.accounts is None else msgspec.json.encode(user.accounts).decode()
+        yield user.username, salt, _digest(user.password, salt), accounts
+
+
+def _instrument_rows(bank: Bank) -> Iterator[tuple[object, ...]]:
+    for column, one in enumerate(bank.instruments):
+        known = bank.closes[:, column][np.isfinite(bank.closes[:, column])]
+        close = float(known[-1]) if len(known) else 1.0
+        yield one.symbol, one.asset_class, one.currency, one.price_factor, close
+
+
+def _booking_row(booking: BankBooking) -> tuple[object, ...]:
+    return (
+        booking.sequence,
+        booking.iboss_account_id,
+        booking.reference,
+        booking.version,
+        booking.type,
+        booking.booked_at.astimezone(UTC).isoformat(),
+        booking.symbol,
+        None if booking.quantity is None else str(booking.quantity),
+        None if booking.price is None else str(booking.price),
+        str(booking.amount),
+        booking.currency,
+        str(booking.rate_to_base),
+        booking.description,
+    )
+
+
+def _booking(row: Sequence[str]) -> BankBooking:
+    sequence, account, reference, version, kind, booked_at, symbol, quantity, price, amount, currency, rate, text = row
+    return BankBooking(
+        int(sequence),
+        account,
+        reference,
+        int(version),
+        kind,
+        datetime.fromisoformat(booked_at),
+        symbol,
+        None if quantity is None else Decimal(quantity),
+        None if price is None else Decimal(price),
+        Decimal(amount),
+        currency,
+        Decimal(rate),
+        text,
+    )
+
+
+def _digest(password: str, salt: bytes) -> bytes:
+    return hashlib.scrypt(password.encode(), salt=salt, n=2**11, r=8, p=1)
+
+
+def _day_start(now: datetime) -> datetime:
+    return now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def _day_version(now: datetime) -> int:
+    return now.astimezone(UTC).toordinal() * BOOKINGS_A_DAY

@@ -1,0 +1,110 @@
+"""Hold what IBOSS says in its own terms: account ids and symbols, before they become ours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class IbossSession:
+    """Hold a session; the token stays out of reprs."""
+
+    token: str
+    expires_in_s: int
+
+    def __repr__(self) -> str:
+        return f"IbossSession(token='***', expires_in_s={self.expires_in_s})"
+
+
+@dataclass(frozen=True, slots=True)
+class AccountVersion:
+    """Say which version an account's positions have; versions are global to IBOSS and only grow."""
+
+    account_id: str
+    name: str
+    base_currency: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class PositionLine:
+    """Hold one line of an account; for cash the symbol is the currency's code and the quantity its amount."""
+
+    symbol: str
+    quantity: Decimal
+    cost_basis: Decimal
+    cost_basis_base: Decimal
+    opening_quantity: Decimal
+    day_traded: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class AccountPositions:
+    """Hold the full positions and cash of an account at a version; `raw` is the answer's own XML."""
+
+    account_id: str
+    base_currency: str
+    version: int
+    as_of_ns: int
+    lines: tuple[PositionLine, ...]
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class AccountBooking:
+    """Hold one booking of an account; `raw` is the answer's own XML."""
+
+    account_id: str
+    reference: str
+    version: int
+    type: str
+    booked_ns: int
+    symbol: str | None
+    quantity: Decimal | None
+    price: Decimal | None
+    amount: Decimal
+    currency: str
+    description: str
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Hold one part of an answer that cannot be used; `reason` is a stable word, `detail` is for people.
+
+    `identity` tells whether the same part is met again, such as an account and version read once a minute.
+    """
+
+    operation: str
+    identity: str
+    reason: str
+    detail: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class AccountsPage:
+    """Hold accounts in order of id; `next` is where the following page begins, None on the last."""
+
+    accounts: tuple[AccountVersion, ...]
+    refused: tuple[Refused, ...]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PositionsPage:
+    """Hold the positions of the accounts asked for."""
+
+    portfolios: tuple[AccountPositions, ...]
+    refused: tuple[Refused, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionsPage:
+    """Hold bookings in the order they were booked; `cursor` continues after them, `more` says at once."""
+
+    bookings: tuple[AccountBooking, ...]
+    refused: tuple[Refused, ...]
+    cursor: str
+    more: bool
