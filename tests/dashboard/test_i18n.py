@@ -1,0 +1,44 @@
+"""Every text goes through the catalogue, and the catalogue knows every text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from babel.messages.extract import extract_from_dir
+from babel.messages.pofile import read_po
+
+from dashboard.i18n import LANGUAGES, client_messages, direction, gettext, language, locale, ngettext
+from dashboard.viewer import Viewer, current_viewer
+
+PACKAGE = Path(__file__).parents[2] / "dashboard"
+
+
+@pytest.fixture(params=sorted((PACKAGE / "locale").glob("*/LC_MESSAGES/messages.po")), ids=lambda path: path.parts[-3])
+def catalogue(request: pytest.FixtureRequest) -> Path:
+    found: Path = request.param
+    return found
+
+
+def test_a_catalogue_knows_every_text_of_the_source(catalogue: Path) -> None:
+    found = extract_from_dir(PACKAGE, [("**.py", "python")])
+    texts = {message if isinstance(message, str) else message[0] for _file, _line, message, *_rest in found}
+    with catalogue.open("rb") as source:
+        known = {message.id if isinstance(message.id, str) else message.id[0] for message in read_po(source)}
+    assert texts
+    assert texts <= known
+
+
+def test_a_text_without_translation_stays_english() -> None:
+    assert gettext("a text that nobody translated") == "a text that nobody translated"
+    assert ngettext("%(count)d portfolio", "%(count)d portfolios", 3) == "3 portfolios"
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_a_page_speaks_its_viewers_language(code: str) -> None:
+    current_viewer.set(Viewer(UUID(int=1), "client", "Noor", code))
+    assert language() == code
+    assert direction() == ("rtl" if code == "ar" else "ltr")
+    assert locale().startswith(code)
+    assert all(client_messages().values())
