@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from stream.book import PositionsRefused
-from stream.kafka import partitions_of
+from stream.kafka import assign_all
 from stream.messages import (
     QUOTES_TOPIC,
     DeadLetter,
@@ -30,7 +30,8 @@ log = structlog.get_logger()
 
 POLL_MS = 200
 RETRY_S = 0.5
-LOOKBACK = 2_000  # records of each partition read again at start: the newest quote of what trades seldom
+# Records of each partition read again at start, for what trades seldom; the embedded broker gives 50 to 250 a second
+LOOKBACK = 250
 COMMIT_EVERY_S = 5.0
 
 
@@ -53,8 +54,7 @@ class QuoteReader:
 
     async def catch_up(self) -> None:
         """Read from a little before the end up to where the end is now."""
-        partitions = self.partitions = await partitions_of(self._consumer, QUOTES_TOPIC)
-        self._consumer.assign(partitions)
+        partitions = self.partitions = await assign_all(self._consumer, QUOTES_TOPIC)
         beginnings = await self._consumer.beginning_offsets(partitions)
         ends = await self._consumer.end_offsets(partitions)
         for partition in partitions:

@@ -15,11 +15,13 @@ from stream.messages import POSITIONS_TOPIC, TOPICS
 
 FETCH_WAIT_MS = 10  # an empty fetch is answered only after the whole wait: this bounds the latency of a tick
 MAX_REQUEST_BYTES = 8 << 20
+STOP_TIMEOUT_S = 3.0
+METADATA_POLL_S = 0.05
 
 
 @asynccontextmanager
 async def open_producer(servers: str, name: str) -> AsyncIterator[AIOKafkaProducer]:
-    """Open an idempotent producer that waits for all replicas; flushed and closed on leaving."""
+    """Open an idempotent producer that waits for all replicas; flushed and closed on leaving, within three seconds."""
     producer = AIOKafkaProducer(
         bootstrap_servers=servers,
         client_id=name,
@@ -28,11 +30,21 @@ async def open_producer(servers: str, name: str) -> AsyncIterator[AIOKafkaProduc
         max_request_size=MAX_REQUEST_BYTES,
         linger_ms=0,
     )
-    await producer.start()
     try:
+        await producer.start()
         yield producer
     finally:
-        await producer.stop()
+        await _stop_producer(producer)
+
+
+async def _stop_producer(producer: AIOKafkaProducer) -> None:
+    """Flush and close; an idempotent producer never gives a batch up, so without a broker it must be made to."""
+    try:
+        async with asyncio.timeout(STOP_TIMEOUT_S):
+            await producer.stop()
+    except TimeoutError:
+        await producer._sender.close()
+        await producer.client.close()
 
 
 @asynccontextmanager
@@ -50,21 +62,26 @@ async def open_consumer(servers: str, name: str, group: str | None = None) -> As
         fetch_max_wait_ms=FETCH_WAIT_MS,
         max_partition_fetch_bytes=MAX_REQUEST_BYTES,
     )
-    await consumer.start()
     try:
+        await consumer.start()
         yield consumer
     finally:
         await consumer.stop()
 
 
-async def partitions_of(consumer: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:
-    """Return a topic's partitions, waiting until the broker knows them."""
-    while True:
-        await consumer.topics()  # refreshes the metadata of a topic the consumer has not met
-        found = consumer.partitions_for_topic(topic)
-        if found:
-            return [TopicPartition(topic, number) for number in sorted(found)]
-        await asyncio.sleep(0.1)
+async def assign_all(consumer: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:
+    """Give a consumer without a group every partition of a topic, waiting until the broker knows them."""
+    consumer.subscribe([topic])
+    while not consumer.assignment():  # noqa: ASYNC110  # aiokafka has no event for it
+        await asyncio.sleep(METADATA_POLL_S)
+    return sorted(consumer.assignment())
+
+
+async def count_partitions(consumer: AIOKafkaConsumer, topic: str) -> int:
+    """Return how many partitions a topic has that the consumer is subscribed to."""
+    while not (found := consumer.partitions_for_topic(topic)):  # noqa: ASYNC110  # aiokafka has no event for it
+        await asyncio.sleep(METADATA_POLL_S)
+    return len(found)
 
 
 async def create_topics(servers: str, partitions: int, replication: int) -> list[str]:

@@ -38,6 +38,8 @@ def configure_logging(process: str, level: str = "INFO") -> None:
     )
     structlog.contextvars.bind_contextvars(process=process)
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
+    # it repeats itself several times a second while a broker is away; our own warnings and the health report say it
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
 def mask_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

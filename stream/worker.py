@@ -23,7 +23,7 @@ from db.live import LiveStore, Progress
 from db.postgres import acquire
 from stream.book import PositionsRefused
 from stream.consumer import PositionReader, QuoteReader, StateLost
-from stream.kafka import partitions_of
+from stream.kafka import count_partitions
 from stream.messages import POSITIONS_TOPIC, DeadLetter, encode_message
 from stream.metrics import (
     CYCLE_SECONDS,
@@ -202,7 +202,7 @@ async def run_assignment(name: str, connections: Connections, partitions: tuple[
 
 async def restore_worker(name: str, connections: Connections, partitions: tuple[TopicPartition, ...]) -> Worker:
     """Return a worker with epochs taken and state restored from PostgreSQL."""
-    count = len(await partitions_of(connections.positions, POSITIONS_TOPIC))
+    count = await count_partitions(connections.positions, POSITIONS_TOPIC)
     today = datetime.now(UTC).date()
     async with acquire(connections.pool) as connection:
         epochs = await take_epochs(connection, POSITIONS_TOPIC, [one.partition for one in partitions], name)
