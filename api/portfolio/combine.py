@@ -1,0 +1,133 @@
+"""Put the newest valuations of one or several portfolios together, in one currency, to the minor unit.
+
+Amounts are converted, added for each instrument and rounded once, half-even; every total is the sum of those
+rounded rows, so that totals equal rows here as on the live stream, and one portfolio alone gives its own digits.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from db.instruments import Instrument
+from stream.messages import Valuation, ValuationRow
+
+DIMENSIONS = ("asset_class", "sector", "country", "currency")
+UNKNOWN = "unknown"
+GRID = 16384.0  # amounts are first rounded to this part of the minor unit: binary noise then decides no tie
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """Hold one instrument over all portfolios; amounts in minor units of the target currency unless local.
+
+    `value_local` and `cost_basis` are in the instrument's currency. `price_ns` is 0 for cash.
+    """
+
+    symbol: str
+    quantity: float
+    price: float
+    value: int
+    day_pnl: int
+    unrealised_pnl: int
+    value_local: float
+    cost_basis: float
+    price_ns: int
+    stale: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Combined:
+    """Hold portfolios as one: holdings by descending value, and totals in minor units of `currency`."""
+
+    currency: str
+    minor_units: int
+    holdings: tuple[Holding, ...]
+    total_equity: int
+    cash: int
+    buying_power: int
+    day_pnl: int
+    unrealised_pnl: int
+    epoch: int
+    seq: int
+    event_ns: int
+
+    def amount(self, minor: int) -> float:
+        """Return minor units as an amount of the currency."""
+        return float(minor / 10**self.minor_units)
+
+
+def combine(
+    valuations: Sequence[Valuation],
+    rates: Mapping[str, float],
+    currency: str,
+    minor_units: int,
+    instruments: Mapping[str, Instrument],
+) -> Combined:
+    """Combine valuations; `rates` says for each base currency how many units of `currency` one is.
+
+    `epoch`, `seq` and `event_ns` are those of the one valuation, or of several the newest of each.
+    """
+    scale = 10.0**minor_units
+    parts: dict[str, list[tuple[ValuationRow, float]]] = defaultdict(list)
+    for valuation in valuations:
+        for row in valuation.rows:
+            parts[row.symbol].append((row, rates[valuation.base_currency] * scale))
+    holdings = sorted((_merge(rows) for rows in parts.values()), key=lambda one: (-one.value, one.symbol))
+    return Combined(
+        currency=currency,
+        minor_units=minor_units,
+        holdings=tuple(holdings),
+        total_equity=sum(one.value for one in holdings),
+        cash=sum(one.value for one in holdings if _attribute(instruments, one.symbol, "asset_class") == "cash"),
+        buying_power=sum(to_minor(one.buying_power * rates[one.base_currency] * scale) for one in valuations),
+        day_pnl=sum(one.day_pnl for one in holdings),
+        unrealised_pnl=sum(one.unrealised_pnl for one in holdings),
+        epoch=max(one.epoch for one in valuations),
+        seq=max(one.seq for one in valuations),
+        event_ns=max(one.event_ns for one in valuations),
+    )
+
+
+def allocation(combined: Combined, instruments: Mapping[str, Instrument]) -> dict[str, dict[str, int]]:
+    """Return minor units by asset class, sector, country and currency; each dimension sums to total equity."""
+    found: dict[str, dict[str, int]] = {}
+    for dimension in DIMENSIONS:
+        sums: dict[str, int] = defaultdict(int)
+        for holding in combined.holdings:
+            sums[_attribute(instruments, holding.symbol, dimension)] += holding.value
+        found[dimension] = dict(sorted(sums.items(), key=lambda item: -item[1]))
+    return found
+
+
+def percent_of_opening(gain: int, value: int) -> float:
+    """Return a gain in percent of what it was made on, as the stream defines it: value less gain; 0 of nothing."""
+    opening = value - gain
+    return 100.0 * gain / abs(opening) if opening else 0.0
+
+
+def to_minor(amount: float) -> int:
+    """Round an amount in minor units to a whole number of them, half-even, whatever the binary noise."""
+    return round(round(amount * GRID) / GRID)
+
+
+def _merge(parts: list[tuple[ValuationRow, float]]) -> Holding:
+    newest = max((row for row, _ in parts), key=lambda row: row.price_ns)
+    return Holding(
+        symbol=newest.symbol,
+        quantity=sum(row.quantity for row, _ in parts),
+        price=newest.price,
+        value=to_minor(sum(row.value * scale for row, scale in parts)),
+        day_pnl=to_minor(sum(row.day_pnl * scale for row, scale in parts)),
+        unrealised_pnl=to_minor(sum(row.unrealised_pnl * scale for row, scale in parts)),
+        value_local=round(sum(row.value_local for row, _ in parts), 4),
+        cost_basis=round(sum(row.cost_basis for row, _ in parts), 4),
+        price_ns=newest.price_ns,
+        stale=any(row.stale for row, _ in parts),
+    )
+
+
+def _attribute(instruments: Mapping[str, Instrument], symbol: str, name: str) -> str:
+    instrument = instruments.get(symbol)
+    return UNKNOWN if instrument is None else getattr(instrument, name)

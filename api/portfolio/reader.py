@@ -1,0 +1,141 @@
+"""Read a viewer's portfolios: rights and the past from PostgreSQL, the present from Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+import asyncpg
+import msgspec
+import structlog
+
+from analytics.returns import PeriodReturn
+from api.catalogue import Catalogue
+from api.errors import BadRequest, NotFound, Unavailable
+from api.portfolio.combine import Combined, combine
+from api.portfolio.history import Past, read_past
+from api.portfolio.performance import Today, performance
+from api.portfolio.rates import MissingRate, conversion, dollar_values
+from db.live import LiveStore
+from db.portfolios import PortfolioInfo, Viewer, visible_portfolio, visible_portfolios
+from db.postgres import acquire
+from stream.messages import Valuation
+
+log = structlog.get_logger()
+
+_valuation_decoder = msgspec.json.Decoder(Valuation)
+
+
+class StoredQuote(msgspec.Struct, frozen=True):
+    """Hold what is read of a stored quote."""
+
+    price: float
+
+
+_quote_decoder = msgspec.json.Decoder(StoredQuote)
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """Hold the newest valuations of portfolios, in their order, and all of them as one."""
+
+    portfolios: tuple[PortfolioInfo, ...]
+    valuations: tuple[Valuation, ...]
+    combined: Combined
+    dollar_values: dict[str, float]
+
+
+class PortfolioReader:
+    """Answer for the portfolios that a viewer may see; raises what `api.errors` names."""
+
+    def __init__(self, pool: asyncpg.Pool, store: LiveStore, catalogue: Catalogue) -> None:
+        self._pool = pool
+        self._store = store
+        self._catalogue = catalogue
+
+    async def present(self, viewer: Viewer, portfolio_id: UUID | None) -> Present:
+        """Return one portfolio in its base currency, or all of a client's in that of the first one."""
+        portfolios = await self._portfolios(viewer, portfolio_id)
+        valuations = await self._valuations(portfolios)
+        await self._refresh_catalogue(valuations)
+        target = portfolios[0].base_currency
+        foreign = {one.base_currency for one in valuations} != {target}
+        values = await self._dollar_values() if foreign else {}
+        try:
+            rates = {one.base_currency: conversion(values, one.base_currency, target) for one in valuations}
+        except MissingRate as error:
+            raise Unavailable(f"The portfolios cannot be put together: {error}.") from error
+        digits = self._catalogue.minor_units.get(target, 2)
+        combined = combine(valuations, rates, target, digits, self._catalogue.instruments)
+        return Present(tuple(portfolios), tuple(valuations), combined, values)
+
+    async def performance(self, present: Present) -> dict[str, PeriodReturn | None]:
+        """Return what each period up to now brought to these portfolios."""
+        today = datetime.now(UTC).date()
+        currencies = {one.id: one.base_currency for one in present.portfolios}
+        several = len(set(currencies.values())) > 1
+        async with acquire(self._pool) as connection:
+            past = await read_past(connection, list(currencies), several, today)
+        combined = present.combined
+        now = Today(today, combined.amount(combined.total_equity), await self._flow(present, past))
+        return performance(past.days, currencies, past.rates, combined.currency, now)
+
+    async def _flow(self, present: Present, past: Past) -> float:
+        target = present.combined.currency
+        foreign = past.flows.keys() - {target}
+        values = present.dollar_values or (await self._dollar_values() if foreign else {})
+        try:
+            return sum(float(amount) * conversion(values, code, target) for code, amount in past.flows.items())
+        except MissingRate as error:
+            raise Unavailable(f"Today's deposits cannot be converted: {error}.") from error
+
+    async def _portfolios(self, viewer: Viewer, portfolio_id: UUID | None) -> list[PortfolioInfo]:
+        if portfolio_id is None and viewer.role != "client":
+            raise BadRequest("portfolioId is required: only clients have portfolios of their own.")
+        async with acquire(self._pool) as connection:
+            if portfolio_id is None:
+                found = await visible_portfolios(connection, viewer)
+            else:
+                one = await visible_portfolio(connection, viewer, portfolio_id)
+                found = [] if one is None else [one]
+        if not found:
+            raise NotFound("There is no such portfolio.")
+        return found
+
+    async def _valuations(self, portfolios: Sequence[PortfolioInfo]) -> list[Valuation]:
+        stored = await self._store.valuations([str(one.id) for one in portfolios])
+        found = [_valuation_decoder.decode(one) for one in stored if one is not None]
+        if len(found) < len(portfolios):
+            raise Unavailable("The portfolio has not been valued yet. Please try again in a moment.")
+        return found
+
+    async def _refresh_catalogue(self, valuations: Sequence[Valuation]) -> None:
+        symbols = {row.symbol for valuation in valuations for row in valuation.rows}
+        await self._catalogue.refresh(wanted=not symbols <= self._catalogue.instruments.keys())
+
+    async def _dollar_values(self) -> dict[str, float]:
+        quotes = await self._store.quotes()
+        pairs = [one for one in self._catalogue.instruments.values() if one.base_currency is not None]
+        known = [
+            (one.base_currency or "", one.currency, _quote_decoder.decode(quotes[one.symbol]).price)
+            for one in pairs
+            if one.symbol in quotes
+        ]
+        return dollar_values(known)
+
+
+def portfolio_shapes(present: Present) -> list[dict[str, object]]:
+    """Return the `portfolios` of an overview, each in its own base currency."""
+    return [
+        {
+            "id": info.id,
+            "name": info.name,
+            "baseCurrency": info.base_currency,
+            "totalEquity": valuation.total_equity,
+            "dayPL": valuation.day_pnl,
+            "dayPLPercent": valuation.day_pnl_pct,
+        }
+        for info, valuation in zip(present.portfolios, present.valuations, strict=True)
+    ]

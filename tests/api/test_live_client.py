@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import asyncio
+from uuid import uuid4
+
+from fakes import eventually
+from hypothesis import given
+from hypothesis import strategies as st
+
+from api.auth.identity import Identity, Session
+from api.live.client import LIMIT_BYTES, Client
+from api.live.message import Message
+from api.live.protocol import StreamName
+from api.live.state import Document
+from api.live.stream import LiveStream
+from api.live.subscription import ROOM_BYTES, Subscription, next_instant
+
+
+class FakeTransport:
+    def __init__(self) -> None:
+        self.sent: list[Message] = []
+        self.waiting = 0
+        self.aborted = False
+
+    def send(self, message: Message) -> None:
+        self.sent.append(message)
+
+    def backlog(self) -> int:
+        return self.waiting
+
+    def close(self) -> None:
+        self.aborted = True
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+class CountingStream(LiveStream):
+    """Be a stream whose document is a number."""
+
+    def __init__(self) -> None:
+        super().__init__(StreamName("portfolio", uuid4()), "symbol")
+
+    def set(self, number: int) -> None:
+        self.state.apply(Document(1, number, number, {"n": number}, {}))
+        self.wake()
+
+    def refresh(self) -> None:
+        pass
+
+
+def follow(hz: float = 20.0, stalled_s: float = 15.0) -> tuple[FakeTransport, Client, CountingStream]:
+    transport = FakeTransport()
+    client = Client(Identity(uuid4(), "client", "Ana", "en", Session("page", uuid4())), transport, stalled_s)
+    stream = CountingStream()
+    subscription = Subscription(client, stream, hz, None)
+    client.subscriptions["n"] = subscription
+    stream.followers.add(subscription)
+    return transport, client, stream
+
+
+async def test_changes_are_conflated_to_the_rate_asked_for() -> None:
+    transport, client, stream = follow(hz=5)
+    began = asyncio.get_running_loop().time()
+    for number in range(1, 60):
+        stream.set(number)
+        await asyncio.sleep(0.01)
+    seconds = asyncio.get_running_loop().time() - began
+    await eventually(lambda: client.subscriptions["n"].position == (1, 59))
+    assert 2 <= len(transport.sent) <= 5 * seconds + 3
+
+
+async def test_a_client_without_room_gets_the_newest_state_when_it_has_room_again() -> None:
+    transport, client, stream = follow()
+    stream.set(1)
+    await eventually(lambda: len(transport.sent) == 1)
+    transport.waiting = ROOM_BYTES + 1
+    for number in range(2, 50):
+        stream.set(number)
+        await asyncio.sleep(0.005)
+    assert len(transport.sent) == 1
+    transport.waiting = 0
+    await eventually(lambda: client.subscriptions["n"].position == (1, 49))
+    assert len(transport.sent) == 2
+
+
+async def test_a_client_whose_backlog_passes_the_limit_is_cut_and_follows_nothing() -> None:
+    transport, client, stream = follow()
+    transport.waiting = LIMIT_BYTES + ROOM_BYTES + 1
+    stream.set(1)
+    await eventually(lambda: transport.aborted)
+    assert not stream.followers
+    stream.set(2)
+    client.send(Message("heartbeat", {}))
+    assert transport.sent == []
+
+
+async def test_a_client_whose_backlog_does_not_shrink_is_cut() -> None:
+    transport, client, _ = follow(stalled_s=0.1)
+    transport.waiting = ROOM_BYTES + 1
+    assert not client.has_room(ROOM_BYTES)
+    await eventually(lambda: not client.has_room(ROOM_BYTES) and transport.aborted)
+
+
+async def test_one_large_message_may_be_under_way() -> None:
+    transport, client, _ = follow()
+    client.send(Message("snapshot", {"rows": ["x" * (3 * LIMIT_BYTES)]}))
+    transport.waiting = 3 * LIMIT_BYTES
+    assert not client.has_room(ROOM_BYTES)
+    assert not transport.aborted
+
+
+@given(st.floats(0, 1e6), st.floats(0.1, 20), st.floats(0, 1, exclude_max=True))
+def test_the_next_instant_is_at_most_a_step_away_and_on_the_grid(now: float, hz: float, phase: float) -> None:
+    instant = next_instant(now, hz, phase)
+    assert -1e-6 < instant - now <= 1 / hz + 1e-6

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+from fakes import eventually, open_server
+from fakes_api import PASSWORD, Cast, ask, create_valuation, email, live_client, open_api, publish
+
+from alhambra.embedded.valkey import ValkeyServer
+from alhambra.ports import free_port
+from api.live.feed import Feed
+from db.live import LiveStore, create_redis
+
+
+class FreezingProxy:
+    """Pass bytes on until it is frozen; then connections stay open and nothing comes through."""
+
+    def __init__(self, target: str) -> None:
+        self.port = free_port()
+        self.connections = 0
+        self._host, self._target_port = urlsplit(target).hostname, urlsplit(target).port
+        self._frozen_below = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def freeze(self) -> None:
+        """Freeze the connections there are; new ones work."""
+        self._frozen_below = self.connections + 1
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+        try:
+            yield
+        finally:
+            server.close()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        number = self.connections
+        theirs, ours = await asyncio.open_connection(self._host, self._target_port)
+        for source, sink in ((reader, ours), (theirs, writer)):
+            self._tasks.add(asyncio.create_task(self._pass_on(source, sink, number)))
+
+    async def _pass_on(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, number: int) -> None:
+        try:
+            with suppress(ConnectionError):
+                while data := await source.read(65536):
+                    if number >= self._frozen_below:
+                        sink.write(data)
+        finally:
+            sink.close()
+
+
+async def test_a_link_that_is_open_but_dead_is_noticed_and_replaced(
+    valkey_server: ValkeyServer, redis_url: str
+) -> None:
+    proxy = FreezingProxy(redis_url)
+    heard: list[bytes] = []
+    connected = 0
+
+    async def on_connected() -> None:
+        nonlocal connected
+        connected += 1
+
+    direct = create_redis(redis_url, "tests")
+    through = create_redis(redis_url.replace(str(urlsplit(redis_url).port), str(proxy.port)), "frozen")
+    feed = Feed(through, "tests", lambda _, data: heard.append(data), on_connected, beat_s=0.1)
+    async with proxy.running():
+        running = asyncio.create_task(feed.run())
+        await feed.follow(["news"])
+        await eventually(lambda: connected == 1)
+
+        async def told(news: bytes) -> bool:
+            await direct.publish("news", news)
+            return news in heard
+
+        await eventually(lambda: told(b"first"))
+        proxy.freeze()
+        await eventually(lambda: connected == 2, "the dead link is replaced", seconds=8)
+        await eventually(lambda: told(b"second"))
+        await feed.forget(["news"])
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    await through.aclose()
+    await direct.aclose()
+
+
+async def test_clients_stay_and_catch_up_when_redis_goes_and_comes_back(
+    cast: Cast, module_postgres_url: str, tmp_path: Path
+) -> None:
+    server = ValkeyServer(tmp_path / "valkey", free_port(), "test")
+    server.prepare()
+    log = tmp_path / "valkey.log"
+    store = LiveStore(create_redis(server.url, "tests"))
+    stream = f"portfolio:{cast.growth}"
+    async with open_api(module_postgres_url, server.url, live_heartbeat_s=0.1) as api:
+        with open_server(server.launch(), log):
+            await eventually(server.answers)
+            await publish(store, create_valuation(cast.growth, {"AAPL": (1, 0)}, seq=1))
+            async with httpx.AsyncClient(base_url=api.url) as web:
+                answer = await web.post("/api/auth/login", json={"email": email("ana"), "password": PASSWORD})
+            client_context = live_client(api.url, auth={"token": answer.json()["token"]})
+            client, follower = await client_context.__aenter__()
+            await ask(client, "subscribe", {"id": 1, "streams": [{"stream": stream}]})
+            await eventually(lambda: follower.positions.get(stream) == (1, 1))
+        refused = await ask(client, "subscribe", {"id": 2, "streams": [{"stream": f"portfolio:{cast.income}"}]})
+        assert refused["error"]["code"] == 3002
+        with open_server(server.launch(), log):
+            await eventually(server.answers)
+            await publish(store, create_valuation(cast.growth, {"AAPL": (2, 0)}, seq=2))
+            await eventually(lambda: follower.positions[stream] == (1, 2))
+            assert follower.gaps == 0
+            await client_context.__aexit__(None, None, None)
+    await store._redis.aclose()
