@@ -1,16 +1,18 @@
 """Recompute a portfolio from positions, prices and rates in `Decimal`: what the live figures must equal.
 
-Nothing here is shared with the compiled pass but the two constants of the rounding rule, so that a fault
-in one shows against the other.
+Nothing of the arithmetic is shared with the compiled pass but the grid of the rounding rule, so that a fault in
+one shows against the other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
 
 from stream.messages import PortfolioPositions, Position, Valuation
+from stream.prices import REFERENCE_CURRENCY, InstrumentSpec
 from stream.rounding import round_minor_exact
 
 PRECISION = 40
@@ -47,6 +49,25 @@ class BatchValuation:
     unrealised_pnl: int
     exact_equity: Decimal
     exact_day_pnl: Decimal
+
+
+def create_inputs(
+    specs: Iterable[InstrumentSpec], marks: Mapping[int, Decimal], minor_units: Mapping[str, int]
+) -> tuple[dict[int, Reference], Rates]:
+    """Read instruments and the newest marks (by instrument id) as inputs; without a mark the prior close counts."""
+    references, now, close = {}, {REFERENCE_CURRENCY: Decimal(1)}, {REFERENCE_CURRENCY: Decimal(1)}
+    with localcontext() as context:
+        context.prec = PRECISION
+        for spec in specs:
+            cash = spec.asset_class == "cash"
+            prior = Decimal(1) if cash else Decimal(0 if math.isnan(spec.prior_close) else spec.prior_close)
+            mark = Decimal(1) if cash else marks.get(spec.id, prior)
+            references[spec.id] = Reference(spec.currency, cash, Decimal(repr(spec.price_factor)), mark, prior)
+            if spec.base_currency is not None and spec.currency == REFERENCE_CURRENCY:
+                now[spec.base_currency], close[spec.base_currency] = mark, prior
+            elif spec.base_currency == REFERENCE_CURRENCY:
+                now[spec.currency], close[spec.currency] = 1 / mark, 1 / prior
+    return references, Rates(now, close, minor_units)
 
 
 def revalue_batch(record: PortfolioPositions, references: Mapping[int, Reference], rates: Rates) -> BatchValuation:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from stream.messages import PortfolioPositions
 from stream.prices import PriceTable
 
+AMOUNT_LIMIT = 1e14  # what the tables hold of a quantity: numeric(20, 6)
 SPARE = 4  # places a run keeps free, so that the next few new positions stay in place
 
 
@@ -28,7 +29,10 @@ class PositionsRefused(ValueError):
 
 @dataclass(slots=True)
 class Portfolio:
-    """Say where a portfolio stands in the book. `seq` counts its publications under its `epoch`."""
+    """Say where a portfolio stands in the book. `seq` counts its publications under its `epoch`.
+
+    `event_ns` is when its positions became what they are.
+    """
 
     id: str
     index: int
@@ -36,6 +40,7 @@ class Portfolio:
     partition: int
     epoch: int
     version: int
+    event_ns: int = 0
     seq: int = 0
 
 
@@ -61,18 +66,21 @@ class Book:
     def put(self, record: PortfolioPositions, partition: int, epoch: int) -> Portfolio | None:
         """Enter a portfolio's positions; return it, or None when the book already holds this version or a newer one.
 
-        Raises `PositionsRefused` for a currency without a rate or an instrument nobody knows; the book then
-        keeps what it had.
+        Raises `PositionsRefused` for a currency without a rate, an instrument nobody knows or that is there
+        twice, and an amount that is no number or beyond all reason; the book then keeps what it had.
         """
         held = self.by_id.get(record.portfolio)
         if held is not None and held.version >= record.version:
             return None
         instruments = self._resolve(record)
+        columns = _columns(record)
         if held is None:
             held = self._append(record, partition, epoch)
         self._place(held, len(instruments))
         held.version = record.version
-        self._write(held, record, instruments)
+        held.event_ns = record.event_ns
+        held.base = self.base[held.index] = self._prices.currency_index[record.base_currency]
+        self._write(held, instruments, columns)
         return held
 
     def run(self, portfolio: Portfolio) -> slice:
@@ -81,10 +89,14 @@ class Book:
         return slice(start, start + int(self.count[portfolio.index]))
 
     def begin_day(self, day_start_ns: int) -> None:
-        """Open the day: what is held now is the opening quantity, nothing is traded or realised yet."""
+        """Open the day: what is held now is the opening quantity, nothing is traded or realised yet.
+
+        Positions that are already of the new day know its opening themselves.
+        """
         self.day_start_ns = day_start_ns
         for portfolio in self.portfolios:
-            self._open(self.run(portfolio))
+            if portfolio.event_ns < day_start_ns:
+                self._open(self.run(portfolio))
             self._value_opening(portfolio)
 
     def _resolve(self, record: PortfolioPositions) -> npt.NDArray[np.int64]:
@@ -97,6 +109,8 @@ class Book:
         if (indices < 0).any():
             missing = sorted({int(one) for one in ids[indices < 0]})
             raise PositionsRefused("unknown_instrument", f"no instrument with id {missing}")
+        if len(np.unique(ids)) != len(ids):
+            raise PositionsRefused("duplicate_instrument", "an instrument stands in two lines")
         without = {
             prices.specs[one].currency for one in indices.tolist() if not prices.has_rate(prices.specs[one].currency)
         }
@@ -112,7 +126,6 @@ class Book:
         self.layout += 1
         if portfolio.index >= len(self.start):
             self._widen()
-        self.base[portfolio.index] = base
         return portfolio
 
     def _widen(self) -> None:
@@ -151,17 +164,14 @@ class Book:
         self.cost_local = grown("cost_local", np.float64)
         self.realised = grown("realised", np.float64)
 
-    def _write(self, portfolio: Portfolio, record: PortfolioPositions, instruments: npt.NDArray[np.int64]) -> None:
+    def _write(
+        self, portfolio: Portfolio, instruments: npt.NDArray[np.int64], columns: npt.NDArray[np.float64]
+    ) -> None:
         run = self.run(portfolio)
-        lines = record.positions
         self.instrument[run] = instruments
-        self.quantity[run] = [float(line.quantity) for line in lines]
-        self.traded[run] = [float(line.day_traded) for line in lines]
-        self.cost_base[run] = [float(line.cost_basis_base) for line in lines]
-        self.opening_quantity[run] = [float(line.opening_quantity) for line in lines]
-        self.cost_local[run] = [float(line.cost_basis) for line in lines]
-        self.realised[run] = [float(line.realised_today) for line in lines]
-        if record.event_ns < self.day_start_ns:  # nothing has moved since an earlier day
+        self.quantity[run], self.traded[run], self.cost_base[run] = columns[:3]
+        self.opening_quantity[run], self.cost_local[run], self.realised[run] = columns[3:]
+        if portfolio.event_ns < self.day_start_ns:  # nothing has moved since an earlier day
             self._open(run)
         self._value_opening(portfolio)
 
@@ -178,3 +188,26 @@ class Book:
         close = np.nan_to_num(prices.prior_close[instruments], nan=0.0) * prices.factor[instruments]
         cross = prices.cross_close[prices.currency[instruments], portfolio.base] / prices.scale[portfolio.base]
         self.opening_value[run] = self.opening_quantity[run] * close * cross
+
+
+def _columns(record: PortfolioPositions) -> npt.NDArray[np.float64]:
+    """Return the amounts as float64 [column, line]; refuses what no table could hold."""
+    columns = np.array(
+        [
+            (
+                float(line.quantity),
+                float(line.day_traded),
+                float(line.cost_basis_base),
+                float(line.opening_quantity),
+                float(line.cost_basis),
+                float(line.realised_today),
+            )
+            for line in record.positions
+        ],
+        np.float64,
+    ).reshape(len(record.positions), 6)
+    if not np.isfinite(columns).all():
+        raise PositionsRefused("not_finite", "an amount is not a finite number")
+    if (np.abs(columns) >= AMOUNT_LIMIT).any():
+        raise PositionsRefused("too_large", f"an amount is {AMOUNT_LIMIT:g} or more")
+    return columns.T

@@ -38,7 +38,8 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
 
     async def assignment(self) -> tuple[TopicPartition, ...]:
         """Return our partitions once the group has settled and given us some."""
-        await self._settled.wait()
+        while not self._settled.is_set():  # they may have gone again before we were woken
+            await self._settled.wait()
         return self._assigned
 
     async def serve(self, work: Coroutine[Any, Any, None]) -> None:

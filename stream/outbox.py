@@ -11,7 +11,7 @@ from collections import deque
 
 import structlog
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from stream.messages import DEAD_LETTERS_TOPIC, VALUATIONS_TOPIC, DeadLetter, encode_message
 from stream.metrics import DEAD_LETTERS, DROPPED, OUTAGES
@@ -70,15 +70,42 @@ class Outbox:
 
     async def _send_letters(self) -> None:
         while self._letters:
-            await self._producer.send_and_wait(DEAD_LETTERS_TOPIC, encode_message(self._letters[0]))
-            self._letters.popleft()
+            letter = self._letters.popleft()  # off the queue while it is sent: a full queue may move meanwhile
+            try:
+                await self._producer.send_and_wait(DEAD_LETTERS_TOPIC, encode_message(letter))
+            except MessageSizeTooLargeError:
+                DROPPED.labels("dead_letters").inc()
+                log.exception("a dead letter is too large for the topic", topic=letter.topic, offset=letter.offset)
+            except KafkaError:
+                self._letters.appendleft(letter)
+                raise
 
     async def _send_valuations(self) -> None:
-        """Hand a round over, then wait for its acknowledgements: the producer batches what is handed over together."""
+        """Send a round; what was not acknowledged waits again, unless a newer one has come meanwhile."""
         waiting, self._valuations = self._valuations, {}
-        sent = [
-            await self._producer.send(VALUATIONS_TOPIC, document, key=portfolio.encode())
-            for portfolio, document in waiting.items()
-        ]
-        for acknowledgement in sent:
-            await acknowledgement
+        try:
+            await self._send_round(waiting)
+        except KafkaError:
+            self._valuations = {**waiting, **self._valuations}
+            raise
+
+    async def _send_round(self, waiting: dict[str, bytes]) -> None:
+        """Hand all over, then wait for the acknowledgements: the producer batches what is handed over together.
+
+        What is acknowledged leaves `waiting`.
+        """
+        sent = {}
+        for portfolio, document in list(waiting.items()):
+            try:
+                sent[portfolio] = await self._producer.send(VALUATIONS_TOPIC, document, key=portfolio.encode())
+            except MessageSizeTooLargeError:
+                del waiting[portfolio]
+                DROPPED.labels("valuations").inc()
+                log.exception("a valuation is too large for the topic", portfolio=portfolio)
+        found = await asyncio.gather(*sent.values(), return_exceptions=True)
+        failures = [outcome for outcome in found if isinstance(outcome, BaseException)]
+        for portfolio, outcome in zip(sent, found, strict=True):
+            if not isinstance(outcome, BaseException):
+                del waiting[portfolio]
+        if failures:
+            raise failures[0]

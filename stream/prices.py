@@ -21,8 +21,20 @@ REFERENCE_CURRENCY = "USD"
 FUTURE_TOLERANCE_NS = 5_000_000_000
 STALE_AFTER_S = {"equity": 900, "etf": 900, "index": 900, "fx": 300, "bond": 86_400, "fund": 172_800}
 
-REASONS = ("", "unknown_instrument", "no_price", "not_finite", "not_positive", "crossed", "future")
-UNKNOWN, ABSENT, NOT_FINITE, NOT_POSITIVE, CROSSED, FUTURE = range(1, 7)
+PRICE_LIMIT = 1e12  # what the tables hold of a price: numeric(20, 8)
+
+REASONS = (
+    "",
+    "unknown_instrument",
+    "no_price",
+    "not_finite",
+    "not_positive",
+    "crossed",
+    "future",
+    "too_large",
+    "cash_has_no_quote",
+)
+UNKNOWN, ABSENT, NOT_FINITE, NOT_POSITIVE, CROSSED, FUTURE, TOO_LARGE, CASH_QUOTE = range(1, 9)
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -109,6 +121,7 @@ class PriceTable:
             batch.last,
             batch.event_ns,
             now_ns + FUTURE_TOLERANCE_NS,
+            self.cash,
             self.mark,
             self.mark_ns,
             self.dirty,
@@ -227,6 +240,8 @@ def _judge(bid: float, ask: float, last: float) -> tuple[int, float]:
         return NOT_FINITE, 0.0
     if mark <= 0.0 or bid <= 0.0 or ask <= 0.0:  # a comparison with NaN is false: absent is no fault
         return NOT_POSITIVE, 0.0
+    if mark >= PRICE_LIMIT:
+        return TOO_LARGE, 0.0
     return 0, mark
 
 
@@ -239,6 +254,7 @@ def _apply_quotes(
     last: Any,
     event_ns: Any,
     limit_ns: int,
+    cash: Any,
     mark: Any,
     mark_ns: Any,
     dirty: Any,
@@ -252,6 +268,8 @@ def _apply_quotes(
         code, price = _judge(bid[row], ask[row], last[row])
         if index < 0:
             code = UNKNOWN
+        elif cash[index]:
+            code = CASH_QUOTE
         elif code == 0 and event_ns[row] > limit_ns:
             code = FUTURE
         if code:

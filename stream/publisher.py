@@ -32,7 +32,7 @@ QUOTES_EVERY_NS = 1_000_000_000
 
 
 class Publisher:
-    """Write what a cycle computed. When Redis is away it keeps what is due and tries with the next cycle."""
+    """Write what a cycle computed. When Redis was away everything is written again, from the next cycle on."""
 
     def __init__(self, processor: Processor, store: LiveStore, outbox: Outbox, worker: str, epoch: int) -> None:
         self._processor = processor
@@ -50,22 +50,22 @@ class Publisher:
         self._quoted_ns = np.zeros(0, np.int64)
 
     async def publish(self, now_ns: int) -> None:
-        """Write and publish what is due at `now_ns`; after a failure it stays due."""
+        """Write and publish what is due at `now_ns`; after a failure everything is due."""
         pending = self._processor.pending()
         self._totals_due = self._totals_due or len(pending) > 0
-        watched = np.intersect1d(pending, self._processor.held(self.watched))
+        watched = np.intersect1d(pending, np.array(self._processor.held(self.watched), np.int64))
         due = self._due(np.setdiff1d(pending, watched, assume_unique=True), now_ns)
         try:
             await self._write_valuations(watched.tolist(), due.tolist(), now_ns)
             await self._write_totals(now_ns)
             await self._write_quotes(now_ns)
         except RedisError as error:
-            self._processor.revaluation.pending[np.concatenate([watched, due])] = 1
+            self.invalidate()  # whether it took a part, or comes back empty, nobody can say
             OUTAGES.labels("redis").inc()
             log.warning("redis did not take the valuations; they are written with the next cycle", error=repr(error))
 
     def invalidate(self) -> None:
-        """Write everything anew: Redis has lost what it held."""
+        """Have everything written anew: Redis has lost what it held, or may have."""
         self._processor.revaluation.pending[: len(self._processor.book)] = 1
         self._written_ns[:] = 0
         self._quoted_ns[:] = 0

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import numpy as np
 
-from stream.batch import Rates, Reference
+from stream.batch import Rates, Reference, create_inputs
 from stream.messages import PortfolioPositions, Position, QuoteBatch
 from stream.prices import InstrumentSpec, PriceTable
 
@@ -67,15 +67,9 @@ def quotes(*marks: tuple[int, float], event_ns: int = NOW_NS) -> QuoteBatch:
 
 def batch_inputs(prices: PriceTable) -> tuple[dict[int, Reference], Rates]:
     """Read the marks of a table as the `Decimal` inputs of a batch recomputation."""
-    references, now, close = {}, {"USD": Decimal(1)}, {"USD": Decimal(1)}
-    for index, spec in enumerate(prices.specs):
-        mark = Decimal(float(prices.price[index]))
-        prior = Decimal(float(prices.prior_close[index]))
-        references[spec.id] = Reference(
-            spec.currency, spec.asset_class == "cash", Decimal(repr(spec.price_factor)), mark, prior
-        )
-        if spec.base_currency is not None and spec.currency == "USD":
-            now[spec.base_currency], close[spec.base_currency] = mark, prior
-        elif spec.base_currency == "USD":
-            now[spec.currency], close[spec.currency] = 1 / mark, 1 / prior
-    return references, Rates(now, close, MINOR_UNITS)
+    marks = {
+        spec.id: Decimal(float(mark))
+        for spec, mark in zip(prices.specs, prices.mark, strict=True)
+        if not np.isnan(mark)
+    }
+    return create_inputs(prices.specs, marks, MINOR_UNITS)
