@@ -1,0 +1,88 @@
+# Everything from a fresh checkout: needs Python 3.11 or newer and make; uses uv where it is found, else venv and pip.
+#   make run ARGS="--port 9000"    the whole platform, alive        make test ARGS="-k book"    all tests
+#   make check                     what CI demands                  make bench                  the measurements
+# What a recipe says goes to standard error: the standard output of `make run ARGS=--ready-json` is one line of JSON.
+
+SHELL := /bin/sh
+ARGS ?=
+VENV ?= .venv
+BIN := $(VENV)/bin
+UV := $(shell command -v uv 2>/dev/null)
+CANDIDATES := python3 python3.13 python3.12 python3.11 python3.14 python
+PYTHON ?= $(shell for name in $(CANDIDATES); do \
+	"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v "$$name"; break; }; done)
+NO_PYTHON := Alhambra needs Python 3.11 or newer, and none is on the PATH: install one, or name it with PYTHON=/path/to/python3.
+NO_VENV := This Python cannot make a virtual environment: install its venv module (on Debian and Ubuntu: apt-get install python3-venv).
+BUILT_FROM := pyproject.toml hatch_build.py $(wildcard dashboard/frontend/*.js*) $(wildcard dashboard/locale/*/*/*.po)
+
+.PHONY: run install dev test check bench test-kafka chromium requirements clean
+.DEFAULT_GOAL := run
+
+run: $(VENV)/installed
+	@exec $(BIN)/alhambra up $(ARGS)
+
+install: $(VENV)/installed
+
+dev: $(VENV)/installed-dev
+
+test: $(VENV)/installed-dev chromium
+	@exec $(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/installed
+	@exec $(BIN)/alhambra bench $(ARGS)
+
+# Needs Apache Kafka: KAFKA_BOOTSTRAP_SERVERS names it (docker-compose.yml starts one).
+test-kafka: $(VENV)/installed-dev
+	@test -n "$$KAFKA_BOOTSTRAP_SERVERS" || { echo "Set KAFKA_BOOTSTRAP_SERVERS to an Apache Kafka." >&2; exit 1; }
+	@exec $(BIN)/python -m pytest -m kafka $(ARGS)
+
+# The browser tests drive a real Chromium; Debian's package is installed where there is none and we may.
+chromium:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null \
+	|| test "$$ALHAMBRA_BROWSER" = skip \
+	|| { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq >&2 \
+	     && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >&2; } \
+	|| { echo "The browser tests need Chromium: install it, or set ALHAMBRA_BROWSER=skip." >&2; exit 1; }
+
+$(VENV)/pyvenv.cfg:
+	@test -n "$(PYTHON)$(UV)" || { echo "$(NO_PYTHON)" >&2; exit 1; }
+	@if test -n "$(UV)"; then "$(UV)" venv --quiet --python "$(or $(PYTHON),>=3.11)" $(VENV) >&2; \
+	else "$(PYTHON)" -m venv $(VENV) >&2 || { rm -rf $(VENV); echo "$(NO_VENV)" >&2; exit 1; }; fi
+
+$(VENV)/installed: $(VENV)/pyvenv.cfg requirements.txt $(BUILT_FROM)
+	@echo "Installing Alhambra into $(VENV) ..." >&2
+	@$(call install,requirements.txt)
+	@touch $@
+
+$(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
+	@echo "Installing what the tests need ..." >&2
+	@$(call packages,requirements-dev.txt)
+	@touch $@
+
+ifneq ($(UV),)
+packages = VIRTUAL_ENV=$(VENV) "$(UV)" pip install --quiet --require-hashes -r $(1) >&2
+install = $(call packages,$(1)) && VIRTUAL_ENV=$(VENV) "$(UV)" pip install --quiet --no-deps -e . >&2
+else
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
+packages = $(PIP) --require-hashes -r $(1) >&2
+install = $(call packages,$(1)) && $(PIP) --no-deps -e . >&2
+endif
+
+# Pins every package with its hashes, for all systems and Pythons; --no-emit-index-url keeps registries' addresses out.
+COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+	--no-emit-index-url --no-emit-find-links --quiet $(ARGS)
+requirements:
+	@command -v uv >/dev/null || { echo "Pinning needs uv." >&2; exit 1; }
+	$(COMPILE) pyproject.toml -o requirements.txt
+	$(COMPILE) pyproject.toml --extra dev -c requirements.txt -o requirements-dev.txt
+	@! grep -nE '://|^-' requirements.txt requirements-dev.txt
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

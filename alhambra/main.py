@@ -1,0 +1,119 @@
+"""Be the command line: `alhambra up`, `doctor`, `topics`, `migrate`, `logs`, `status`.
+
+Each command imports what it needs when it is called, so that `alhambra --help` is quick.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from alhambra import topics
+from alhambra.data_folder import DataFolder, default_data_folder
+from alhambra.errors import CannotStart, ChildFailed
+from alhambra.log_file import tail
+from alhambra.options import UpOptions
+from alhambra.running import read_running
+from alhambra.settings import DoorSettings, revealed
+from alhambra.verify import command as verify
+
+INTERRUPTED = 130
+HERE = default_data_folder()
+
+app = typer.Typer(
+    help="The live portfolio platform of Alhambra Bank & Trust.", no_args_is_help=True, pretty_exceptions_enable=False
+)
+app.add_typer(topics.app, name="topics")
+app.add_typer(verify.app, name="verify")
+# Further groups of commands (verify, bench) are registered here, each with `app.add_typer(module.app, name=...)`.
+
+DataOption = Annotated[Path, typer.Option("--data", help="Data folder.", show_default=str(HERE))]
+
+
+@app.command()
+def up(
+    port: Annotated[int, typer.Option(help="Port of the page, on loopback.")] = 8000,
+    data: DataOption = HERE,
+    feed: Annotated[str | None, typer.Option(help="simulated:RATE, recorded:PATH?map=…, none.")] = None,
+    portfolios: Annotated[int | None, typer.Option(min=1, help="Size of the bank, when it is made.")] = None,
+    ready_json: Annotated[bool, typer.Option("--ready-json", help="One line of JSON on standard output.")] = False,
+) -> None:
+    """Start everything on this machine, and end it with Ctrl-C."""
+    from alhambra.up import up as run_up
+
+    settings = DoorSettings()
+    run_up(UpOptions(port, data, feed or settings.market_feed, portfolios, ready_json), settings)
+
+
+@app.command()
+def doctor(
+    port: Annotated[int, typer.Option(help="Port the page is to have.")] = 8000, data: DataOption = HERE
+) -> None:
+    """Say what is reachable, what is missing and what to do; exit status 1 when something needed is missing."""
+    from rich.console import Console
+
+    from alhambra.doctor import examine, show
+
+    findings = asyncio.run(examine(data.expanduser().absolute(), port, DoorSettings()))
+    raise typer.Exit(0 if show(findings, Console()) else 1)
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database named by DATABASE_URL to the newest schema."""
+    from db.migrate import migrate as run_migrate
+
+    url = revealed(DoorSettings().database_url)
+    if url is None:
+        raise CannotStart("Set DATABASE_URL to the database that is to be migrated.")
+    typer.echo(f"the schema is at revision {asyncio.run(run_migrate(url))}")
+
+
+@app.command()
+def status(data: DataOption = HERE) -> None:
+    """Say where the platform of a data folder runs, and its processes."""
+    running = read_running(data)
+    if running is None:
+        raise CannotStart(f"Nothing runs in {data}.")
+    typer.echo(running.url)
+    for name, pid in running.pids.items():
+        typer.echo(f"{name:<14} process {pid}")
+
+
+@app.command()
+def logs(
+    name: Annotated[str | None, typer.Argument(help="A process; without one, the logs there are.")] = None,
+    lines: Annotated[int, typer.Option(min=1)] = 50,
+    data: DataOption = HERE,
+) -> None:
+    """Print the end of a process's log."""
+    folder = DataFolder(data).logs
+    names = sorted(file.stem for file in folder.glob("*.log"))
+    if name is None:
+        typer.echo("\n".join(str(folder / f"{one}.log") for one in names) or f"There are no logs in {folder}.")
+    elif name in names:
+        typer.echo(tail(folder / f"{name}.log", lines))
+    else:
+        raise CannotStart(f"There is no log of {name!r} in {folder}; there are: {', '.join(names) or 'none'}.")
+
+
+def main() -> None:
+    """Run the command line; what keeps a command from its work is one sentence and exit status 1."""
+    try:
+        app()
+    except ChildFailed as failure:
+        sys.stderr.write(f"{failure}\n{failure.tail}\n")
+        sys.exit(1)
+    except CannotStart as reason:
+        sys.stderr.write(f"{reason}\n")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()
