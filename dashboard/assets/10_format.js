@@ -8,7 +8,7 @@ window.alhambra = window.alhambra || {};
 
   function intl(name, options) {
     const key = name + JSON.stringify(options);
-    if (!made.has(key)) made.set(key, new Intl.NumberFormat(locale, options));
+    if (!made.has(key)) made.set(key, new Intl.NumberFormat(locale, { useGrouping: "always", ...options }));
     return made.get(key);
   }
   const signed = { signDisplay: "exceptZero" };
@@ -28,8 +28,13 @@ window.alhambra = window.alhambra || {};
 
   const kinds = {
     amount: (value, currency) => money(currency, { maximumFractionDigits: 0 }).format(value),
+    // whole units while they are short, else thousands and millions
     compact: (value, currency) =>
-      money(currency, { notation: "compact", maximumFractionDigits: 1, ...signed }).format(value),
+      money(currency, {
+        maximumFractionDigits: Math.abs(value) < 1e5 ? 0 : 1,
+        ...(Math.abs(value) < 1e5 ? {} : { notation: "compact" }),
+        ...signed,
+      }).format(value),
     percent: (value) => decimals(2, 2, signed).format(value) + "%",
     share: (value) => intl("share", { style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 }).format(value),
     count: (value) => decimals(0, 0).format(value),

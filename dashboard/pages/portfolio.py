@@ -82,7 +82,7 @@ def tiles() -> list[html.Div]:
             number("day_pnl", "money", signed=True),
             _("price"),
             number("day_pnl_price", "compact"),
-            html.Span([_("currency"), number("day_pnl_currency", "compact")], className="pair"),
+            html.Span([_("FX"), number("day_pnl_currency", "compact")], className="pair"),
         ),
         tile(
             _("Unrealised P&L"),
@@ -99,14 +99,14 @@ def tiles() -> list[html.Div]:
 def holdings() -> html.Div:
     """Return the table of positions, the largest first."""
     columns = [
-        text_column("symbol", _("Symbol"), 88, pinned="left", cellClass="symbol"),
-        text_column("name", _("Name"), 150, flex=1, minWidth=104),
+        text_column("symbol", _("Symbol"), 80, pinned="left", cellClass="symbol"),
+        text_column("name", _("Name"), 150, flex=1, minWidth=90),
         number_column("quantity", _("Quantity"), 106, "quantity"),
-        flashing_column("price", _("Price"), 86, "price"),
-        signed_column("day_pnl_pct", _("Day %"), 76, "percent"),
+        flashing_column("price", _("Price"), 80, "price"),
+        signed_column("day_pnl_pct", _("Day %"), 72, "percent"),
         flashing_column("value", _("Value"), 118, "money", sort="desc"),
         signed_column("day_pnl", _("Day P&L"), 98, "signed"),
-        signed_column("unrealised_pnl", _("Unrealised"), 108, "signed"),
+        signed_column("unrealised_pnl", _("Unrealised"), 116, "signed"),
         number_column(
             "weight",
             _("Weight"),

@@ -12,7 +12,7 @@ THEME = (
     "themeQuartz.withParams({backgroundColor:'var(--panel)',foregroundColor:'var(--text)',"
     "headerTextColor:'var(--muted)',headerBackgroundColor:'var(--panel)',borderColor:'var(--line)',"
     "rowHoverColor:'var(--hover)',accentColor:'#4c8dff',fontFamily:'inherit',fontSize:12.5,headerFontSize:11.5,"
-    "headerFontWeight:500,cellHorizontalPadding:12,rowHeight:32,headerHeight:34,wrapperBorder:false,wrapperBorderRadius:0,"
+    "headerFontWeight:500,cellHorizontalPadding:10,rowHeight:32,headerHeight:34,wrapperBorder:false,wrapperBorderRadius:0,"
     "browserColorScheme:'inherit',valueChangeValueHighlightBackgroundColor:'transparent'})"
 )
 SIGN = {"up": {"function": "params.value > 0"}, "down": {"function": "params.value < 0"}}
