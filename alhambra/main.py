@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from alhambra import topics
+from alhambra.bench import command as bench
 from alhambra.data_folder import DataFolder, default_data_folder
 from alhambra.errors import CannotStart, ChildFailed
 from alhambra.log_file import tail
@@ -29,6 +30,7 @@ app = typer.Typer(
 )
 app.add_typer(topics.app, name="topics")
 app.add_typer(verify.app, name="verify")
+app.add_typer(bench.app, name="bench")
 # Further groups of commands (verify, bench) are registered here, each with `app.add_typer(module.app, name=...)`.
 
 DataOption = Annotated[Path, typer.Option("--data", help="Data folder.", show_default=str(HERE))]

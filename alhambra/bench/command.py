@@ -1,0 +1,51 @@
+"""Be the commands `alhambra bench …`: measurements that anyone can repeat, as a table or as JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Annotated
+
+import msgspec
+import typer
+
+app = typer.Typer(help="Measure this machine with our own code.", no_args_is_help=True)
+
+JsonOption = Annotated[bool, typer.Option("--json", help="One line of JSON on standard output.")]
+
+
+@app.command()
+def encodings() -> None:
+    """Compare encodings of quote batches: ticks a second that one core decodes, bytes a tick."""
+    from alhambra.bench.encodings import main
+
+    main()
+
+
+@app.command()
+def start(as_json: JsonOption = False) -> None:
+    """Time `alhambra up` to the first live number at a socket: a new data folder, then the same again."""
+    from alhambra.bench.start import measure_start
+
+    _print(asyncio.run(measure_start()), as_json)
+
+
+@app.command()
+def pipeline(
+    rate: Annotated[float, typer.Option(min=1, max=100_000, help="Simulated ticks a second.")] = 500.0,
+    seconds: Annotated[float, typer.Option(min=2)] = 15.0,
+    portfolios: Annotated[int, typer.Option(min=10)] = 84,
+    as_json: JsonOption = False,
+) -> None:
+    """Send ticks through broker, stream, Redis and api to a socket client; latency of the newest tick at the client."""
+    from alhambra.bench.pipeline import measure_pipeline
+
+    _print(asyncio.run(measure_pipeline(rate, seconds, portfolios)), as_json)
+
+
+def _print(figures: msgspec.Struct, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(figures).decode() + "\n")
+        return
+    for name, value in msgspec.structs.asdict(figures).items():
+        sys.stdout.write(f"{name:<24} {value}\n")
