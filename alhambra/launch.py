@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,6 +46,11 @@ class Launch:
     def full_environment(self) -> dict[str, str]:
         """Return our environment with this launch's names added."""
         return {**os.environ, **self.environment}
+
+
+def own_environment(without: Collection[str] = ()) -> dict[str, str]:
+    """Return our environment without some names, for a process that is to choose for itself."""
+    return {name: value for name, value in os.environ.items() if name not in without}
 
 
 def python_module(name: str, *arguments: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import uvicorn
 
 from api.app import WebProcess, create_app
 from api.settings import ApiSettings
-from stream.runtime import configure_logging, serve_metrics
+from stream.runtime import configure_logging, read_settings, serve_metrics
 
 LARGEST_SOCKET_MESSAGE = 64 * 1024
 STOP_S = 5
@@ -63,9 +63,9 @@ def create_config(settings: ApiSettings, process: WebProcess) -> uvicorn.Config:
 
 def main() -> None:
     """Read the environment and serve until told to stop."""
-    settings = ApiSettings()
+    settings = read_settings(ApiSettings, "api")
     configure_logging("api", settings.log_level)
-    serve_metrics(settings.metrics_port)
+    serve_metrics(settings.metrics_port, settings.metrics_host)
     process = create_app(settings)
     WebServer(create_config(settings, process), process).run()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import structlog
-from asyncpg import InterfaceError, PostgresError
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from redis.exceptions import RedisError
@@ -13,11 +12,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from api.json_response import JsonResponse
+from db.postgres import DATABASE_AWAY
 
 log = structlog.get_logger()
 
 # What asyncpg, redis-py and the network raise when a server is away; the request may be tried again.
-UNAVAILABLE = (PostgresError, InterfaceError, RedisError, OSError, TimeoutError)
+UNAVAILABLE = (*DATABASE_AWAY, RedisError)
 
 
 class ApiError(Exception):

@@ -32,6 +32,7 @@ class ApiSettings(BaseSettings):
     frontend_url: str = ""
     log_level: str = "INFO"
     metrics_port: int | None = None
+    metrics_host: str = "127.0.0.1"
     database_pool: int = Field(8, ge=1, le=100)
     trusted_proxies: str = ""
     market_feed: str = ""

@@ -11,6 +11,8 @@ import msgspec
 
 ACQUIRE_TIMEOUT_S = 2.0
 CLOSE_TIMEOUT_S = 3.0
+# What asyncpg and the network raise when PostgreSQL is away; a commit that was under way may have happened.
+DATABASE_AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 
 
 @asynccontextmanager

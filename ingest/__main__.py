@@ -19,7 +19,7 @@ from ingest.market.errors import MarketError
 from ingest.market.source import parse_feed
 from ingest.market.worker import run_market
 from ingest.settings import IngestSettings
-from stream.runtime import configure_logging, run_worker, serve_metrics
+from stream.runtime import configure_logging, explain_settings, run_worker, serve_metrics
 
 SOURCES = ("iboss", "market")
 RETRY_S = 2.0
@@ -40,7 +40,7 @@ def main() -> None:
     except (Misconfigured, MarketError) as error:
         sys.exit(f"ingest: {error}")
     configure_logging("ingest", settings.log_level)
-    serve_metrics(settings.metrics_port)
+    serve_metrics(settings.metrics_port, settings.metrics_host)
     run_worker(ingest(settings, sources))
 
 
@@ -57,8 +57,7 @@ def read_settings(sources: Sequence[str]) -> IngestSettings:
     try:
         settings = IngestSettings()
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, one['loc'])).upper()}: {one['msg']}" for one in error.errors())
-        raise Misconfigured(wrong) from None
+        raise Misconfigured(explain_settings(error)) from None
     if "iboss" in sources:
         needed = {
             "IBOSS_API_URL": settings.iboss_api_url,
@@ -102,7 +101,13 @@ async def _wait_for_database(url: str) -> None:
     while True:
         try:
             await (await asyncpg.connect(url, timeout=5.0)).close()
-        except (OSError, TimeoutError, asyncpg.CannotConnectNowError, asyncpg.ConnectionDoesNotExistError) as error:
+        except (
+            OSError,
+            TimeoutError,
+            asyncpg.CannotConnectNowError,
+            asyncpg.ConnectionDoesNotExistError,
+            asyncpg.InternalClientError,
+        ) as error:
             log.warning("waiting for PostgreSQL", error=str(error) or type(error).__name__)
             await asyncio.sleep(RETRY_S)
         else:

@@ -23,3 +23,4 @@ class IngestSettings(BaseSettings):
     market_feed: str = "simulated:500"
     log_level: str = "INFO"
     metrics_port: int | None = None
+    metrics_host: str = "127.0.0.1"

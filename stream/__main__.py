@@ -11,7 +11,7 @@ from stream.kafka import open_consumer, open_producer
 from stream.membership import Membership
 from stream.messages import POSITIONS_TOPIC
 from stream.outbox import Outbox
-from stream.runtime import configure_logging, run_worker, serve_metrics
+from stream.runtime import configure_logging, read_settings, run_worker, serve_metrics
 from stream.settings import StreamSettings
 from stream.worker import Connections, run_assignment
 
@@ -40,7 +40,7 @@ async def main(settings: StreamSettings) -> None:
 
 
 if __name__ == "__main__":
-    settings = StreamSettings()
+    settings = read_settings(StreamSettings, "stream")
     configure_logging("stream", settings.log_level)
-    serve_metrics(settings.metrics_port)
+    serve_metrics(settings.metrics_port, settings.metrics_host)
     run_worker(main(settings))

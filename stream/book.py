@@ -103,7 +103,8 @@ class Book:
         prices = self._prices
         if not prices.has_rate(record.base_currency):
             raise PositionsRefused("unknown_currency", f"there is no rate for {record.base_currency}")
-        ids = np.array([position.instrument for position in record.positions], np.int64)
+        # an id beyond 32 bits is nobody's, and must not overflow here
+        ids = np.array([min(max(line.instrument, -1), 1 << 32) for line in record.positions], np.int64)
         known = (ids >= 0) & (ids < len(prices.index_of))
         indices = np.where(known, prices.index_of[np.where(known, ids, 0)], -1) if len(ids) else ids
         if (indices < 0).any():
@@ -192,22 +193,20 @@ class Book:
 
 def _columns(record: PortfolioPositions) -> npt.NDArray[np.float64]:
     """Return the amounts as float64 [column, line]; refuses what no table could hold."""
-    columns = np.array(
-        [
-            (
-                float(line.quantity),
-                float(line.day_traded),
-                float(line.cost_basis_base),
-                float(line.opening_quantity),
-                float(line.cost_basis),
-                float(line.realised_today),
-            )
-            for line in record.positions
-        ],
-        np.float64,
-    ).reshape(len(record.positions), 6)
-    if not np.isfinite(columns).all():
+    amounts = [
+        (
+            line.quantity,
+            line.day_traded,
+            line.cost_basis_base,
+            line.opening_quantity,
+            line.cost_basis,
+            line.realised_today,
+        )
+        for line in record.positions
+    ]
+    if not all(amount.is_finite() for line in amounts for amount in line):
         raise PositionsRefused("not_finite", "an amount is not a finite number")
+    columns = np.array(amounts, np.float64).reshape(len(amounts), 6)
     if (np.abs(columns) >= AMOUNT_LIMIT).any():
         raise PositionsRefused("too_large", f"an amount is {AMOUNT_LIMIT:g} or more")
     return columns.T

@@ -36,7 +36,7 @@ COMMIT_EVERY_S = 5.0
 
 
 class StateLost(RuntimeError):
-    """Say that a topic no longer holds what a worker needs: it restores from PostgreSQL and starts anew."""
+    """Say that a worker lacks what only PostgreSQL holds: it restores from there and starts anew."""
 
 
 class QuoteReader:
@@ -92,7 +92,7 @@ class QuoteReader:
 
     def _take(self, record: ConsumerRecord, now_ns: int) -> None:
         try:
-            batch = decode_quotes(record.value)
+            batch = decode_quotes(record.value or b"")
         except UnreadableMessage as error:
             self._outbox.add_letter(dead_letter(record, "unreadable", str(error)))
             return
@@ -114,12 +114,14 @@ class PositionReader:
         outbox: Outbox,
         arrived: asyncio.Event,
         learn: Callable[[], Awaitable[None]],
+        exists: Callable[[str], Awaitable[bool]],
     ) -> None:
         self._consumer = consumer
         self._processor = processor
         self._outbox = outbox
         self._arrived = arrived
         self._learn = learn
+        self._exists = exists
 
     async def start(self, partitions: Sequence[TopicPartition]) -> None:
         """Begin where the group left off, else at the beginning: versions make reading twice harmless."""
@@ -153,7 +155,7 @@ class PositionReader:
 
     async def _take(self, record: ConsumerRecord, epoch: int) -> None:
         try:
-            positions = decode_positions(record.value)
+            positions = decode_positions(record.value or b"")  # a compacted topic may hold deletions: none are ours
             await self._apply(positions, record.partition, epoch)
         except UnreadableMessage as error:
             self._outbox.add_letter(dead_letter(record, "unreadable", str(error)))
@@ -162,6 +164,8 @@ class PositionReader:
 
     async def _apply(self, positions: PortfolioPositions, partition: int, epoch: int) -> None:
         """Apply; where an instrument is new to this worker, learn of it first and try once more."""
+        if self._processor.portfolio(positions.portfolio) is None and not await self._exists(positions.portfolio):
+            raise PositionsRefused("unknown_portfolio", f"no portfolio {positions.portfolio!r}")
         try:
             self._processor.apply_positions(positions, partition, epoch)
         except PositionsRefused:
@@ -179,7 +183,7 @@ def dead_letter(
         record.offset,
         reason,
         detail,
-        record.value if payload is None else payload,
+        (record.value or b"") if payload is None else payload,
         time.time_ns(),
         count,
     )

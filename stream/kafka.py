@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import TopicAlreadyExistsError
+from aiokafka.errors import NoError, TopicAlreadyExistsError, for_code
 
 from stream.messages import POSITIONS_TOPIC, TOPICS
 
@@ -17,6 +16,14 @@ FETCH_WAIT_MS = 10  # an empty fetch is answered only after the whole wait: this
 MAX_REQUEST_BYTES = 8 << 20
 STOP_TIMEOUT_S = 3.0
 METADATA_POLL_S = 0.05
+# Of a member of a group. One that dies is missed after a session, the others hear of it with a heartbeat and then
+# wait for each other at most a rebalance: a takeover takes some 15 s. A worker stops within 10 s (see `Membership`).
+SESSION_MS = 10_000
+HEARTBEAT_MS = 2_000
+REBALANCE_MS = 15_000
+# A worker may wait for PostgreSQL longer than any time-out and must not be thrown out for it: it would not come back,
+# since aiokafka joins again only while somebody polls. That it lives, its heartbeat says.
+MAX_POLL_MS = 7 * 24 * 3_600_000
 
 
 @asynccontextmanager
@@ -61,6 +68,10 @@ async def open_consumer(servers: str, name: str, group: str | None = None) -> As
         auto_offset_reset="none",
         fetch_max_wait_ms=FETCH_WAIT_MS,
         max_partition_fetch_bytes=MAX_REQUEST_BYTES,
+        session_timeout_ms=SESSION_MS,
+        heartbeat_interval_ms=HEARTBEAT_MS,
+        rebalance_timeout_ms=REBALANCE_MS,
+        max_poll_interval_ms=MAX_POLL_MS,
     )
     try:
         await consumer.start()
@@ -87,18 +98,23 @@ async def count_partitions(consumer: AIOKafkaConsumer, topic: str) -> int:
 async def create_topics(servers: str, partitions: int, replication: int) -> list[str]:
     """Create the topics that are missing and return their names: a step of the deployment, before the workers.
 
-    The embedded broker has no such request; it makes a topic on first use.
+    The embedded broker has no such request; it makes a topic on first use. Raises `aiokafka.errors.KafkaError`
+    when the cluster refuses, such as more replicas than it has brokers.
     """
     admin = AIOKafkaAdminClient(bootstrap_servers=servers, client_id="create-topics")
-    await admin.start()
-    created = []
     try:
-        for topic in TOPICS:
-            policy = {"cleanup.policy": "compact"} if topic == POSITIONS_TOPIC else {}
-            wanted = NewTopic(topic, num_partitions=partitions, replication_factor=replication, topic_configs=policy)
-            with contextlib.suppress(TopicAlreadyExistsError):
-                await admin.create_topics([wanted])
-                created.append(topic)
+        await admin.start()
+        return [topic for topic in TOPICS if await _create_topic(admin, topic, partitions, replication)]
     finally:
         await admin.close()
-    return created
+
+
+async def _create_topic(admin: AIOKafkaAdminClient, topic: str, partitions: int, replication: int) -> bool:
+    """Create one topic; say whether it was missing."""
+    policy = {"cleanup.policy": "compact"} if topic == POSITIONS_TOPIC else {}
+    wanted = NewTopic(topic, num_partitions=partitions, replication_factor=replication, topic_configs=policy)
+    answer = await admin.create_topics([wanted])  # which raises nothing of its own
+    code, *detail = answer.topic_errors[0][1:]
+    if code not in (NoError.errno, TopicAlreadyExistsError.errno):
+        raise for_code(code)(f"{topic}: {' '.join(filter(None, detail))}")
+    return bool(code == NoError.errno)

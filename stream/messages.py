@@ -21,6 +21,7 @@ POSITIONS_TOPIC = "iboss.positions.v1"
 TRANSACTIONS_TOPIC = "iboss.transactions.v1"
 VALUATIONS_TOPIC = "portfolio.valuations.v1"
 DEAD_LETTERS_TOPIC = "dead.letters.v1"
+PRICE_LIMIT = 1e12  # what the tables hold of a price: numeric(20, 8)
 TOPICS = (QUOTES_TOPIC, POSITIONS_TOPIC, TRANSACTIONS_TOPIC, VALUATIONS_TOPIC, DEAD_LETTERS_TOPIC)
 
 

@@ -15,13 +15,12 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from stream.messages import QuoteBatch
+from stream.messages import PRICE_LIMIT, QuoteBatch
 
 REFERENCE_CURRENCY = "USD"
 FUTURE_TOLERANCE_NS = 5_000_000_000
 STALE_AFTER_S = {"equity": 900, "etf": 900, "index": 900, "fx": 300, "bond": 86_400, "fund": 172_800}
 
-PRICE_LIMIT = 1e12  # what the tables hold of a price: numeric(20, 8)
 
 REASONS = (
     "",

@@ -23,15 +23,19 @@ from db.history import DailyValuation, MinuteValuation, write_daily_valuations, 
 from db.instruments import record_closes
 from db.postgres import acquire
 from stream.book import Portfolio
-from stream.messages import POSITIONS_TOPIC
+from stream.messages import POSITIONS_TOPIC, ValuationRow
 from stream.metrics import DROPPED, MINUTES_WAITING
-from stream.processor import Processor
+from stream.processor import BookTotals, Processor
 from stream.valuation import create_valuation
 
 log = structlog.get_logger()
 
 MINUTES_KEPT = 60
 HOLDINGS_PER_MINUTE = 500
+PERCENT_LIMIT = 999_999.0  # numeric(12, 6); a dividend on an empty account gains more, and means nothing
+AMOUNT_LIMIT = (
+    10**15
+)  # numeric(20, 4) holds ten times as much; what is more must not keep the others from being written
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,7 @@ class Recorder:
         self._processor = processor
         self._epochs = epochs
         self._waiting: deque[Minute] = deque()
+        self._last: dict[date, Minute] = {}
         self._versions: dict[str, int] = {}
 
     def keep(self, at: datetime) -> None:
@@ -63,6 +68,7 @@ class Recorder:
             DROPPED.labels("minutes").inc()
             log.error("a minute of valuations is lost: PostgreSQL was away for an hour", minute=lost.at.isoformat())
         self._waiting.append(self._minute(at))
+        self._last[at.date()] = self._waiting[-1]
         MINUTES_WAITING.set(len(self._waiting))
 
     async def write(self) -> None:
@@ -80,51 +86,54 @@ class Recorder:
             MINUTES_WAITING.set(len(self._waiting))
 
     async def close_day(self, day: date) -> None:
-        """Write each portfolio's close of `day`: equity, external flows and time-weighted return."""
-        async with acquire(self._pool) as connection:
-            flows = self._flows_in_base(await external_flows(connection, day))
-            before = await last_equities(connection, day)
-            processor = self._processor
-            rows = [
-                _daily(
-                    UUID(portfolio.id),
-                    day,
-                    int(equity) / self._scale(portfolio),
-                    flows.get(portfolio.id, Decimal(0)),
-                    before,
-                )
-                for portfolio, equity in zip(processor.book.portfolios, processor.totals().total_equity, strict=True)
-            ]
-            await write_daily_valuations(connection, rows)
+        """Write each portfolio's close of `day`, the last minute kept of it: equity, external flows and return.
+
+        The return is time-weighted. Nothing is written of partitions that another worker has taken.
+        """
+        closing = self._last.get(day)
+        if closing is not None:
+            async with acquire(self._pool) as connection, connection.transaction():
+                lost = await lost_partitions(connection, POSITIONS_TOPIC, self._epochs)
+                flows = self._flows_in_base(await external_flows(connection, day))
+                before = await last_equities(connection, day)
+                rows = [_daily(row, day, flows, before) for partition, row in closing.rows if partition not in lost]
+                await write_daily_valuations(connection, rows)
+        self._last = {later: minute for later, minute in self._last.items() if later > day}
 
     def _minute(self, at: datetime) -> Minute:
         processor = self._processor
         totals, prices = processor.totals(), processor.prices
         rows = []
-        for index, portfolio in enumerate(processor.book.portfolios):
-            scale = self._scale(portfolio)
-            equity, cash = int(totals.total_equity[index]), int(totals.cash[index])
-            day, price = int(totals.day_pnl[index]), int(totals.day_pnl_price[index])
-            row = MinuteValuation(
-                portfolio_id=UUID(portfolio.id),
-                minute=at,
-                epoch=portfolio.epoch,
-                seq=portfolio.seq,
-                base_currency=prices.currencies[portfolio.base],
-                total_equity=equity / scale,
-                cash=cash / scale,
-                market_value=(equity - cash) / scale,
-                day_pnl=day / scale,
-                day_pnl_price=price / scale,
-                day_pnl_currency=(day - price) / scale,
-                unrealised_pnl=int(totals.unrealised_pnl[index]) / scale,
-                stale_share=float(totals.stale_share[index]),
-                buying_power=max(cash, 0) / scale,
-                day_pnl_pct=float(totals.day_pnl_pct[index]),
-            )
-            rows.append((portfolio.partition, row))
+        for portfolio in processor.book.portfolios:
+            row = self._row(portfolio, totals, at)
+            if max(abs(row.total_equity), abs(row.cash), abs(row.day_pnl), abs(row.unrealised_pnl)) < AMOUNT_LIMIT:
+                rows.append((portfolio.partition, row))
+            else:
+                log.error("a portfolio is worth more than tables hold; its minute is left out", portfolio=portfolio.id)
         quoted = np.flatnonzero((prices.mark_ns > 0) & ~prices.cash).tolist()
         return Minute(at, tuple(rows), {prices.specs[one].id: float(prices.mark[one]) for one in quoted})
+
+    def _row(self, portfolio: Portfolio, totals: BookTotals, at: datetime) -> MinuteValuation:
+        index, scale = portfolio.index, self._scale(portfolio)
+        equity, cash = int(totals.total_equity[index]), int(totals.cash[index])
+        day, price = int(totals.day_pnl[index]), int(totals.day_pnl_price[index])
+        return MinuteValuation(
+            portfolio_id=UUID(portfolio.id),
+            minute=at,
+            epoch=portfolio.epoch,
+            seq=portfolio.seq,
+            base_currency=self._processor.prices.currencies[portfolio.base],
+            total_equity=equity / scale,
+            cash=cash / scale,
+            market_value=(equity - cash) / scale,
+            day_pnl=day / scale,
+            day_pnl_price=price / scale,
+            day_pnl_currency=(day - price) / scale,
+            unrealised_pnl=int(totals.unrealised_pnl[index]) / scale,
+            stale_share=float(totals.stale_share[index]),
+            buying_power=max(cash, 0) / scale,
+            day_pnl_pct=_storable_percent(float(totals.day_pnl_pct[index])),
+        )
 
     async def _write_holdings(self, connection: asyncpg.Connection, lost: set[int]) -> dict[str, int]:
         """Write the holdings of portfolios whose positions have changed since; return the versions written."""
@@ -139,12 +148,7 @@ class Recorder:
             valuation = create_valuation(
                 self._processor.prices, self._processor.book, self._processor.revaluation, portfolio, 0
             )
-            rows += [
-                Holding(
-                    UUID(portfolio.id), row.instrument, row.quantity, row.price, row.value, row.day_pnl, row.day_pnl_pct
-                )
-                for row in valuation.rows
-            ]
+            rows += [_holding(UUID(portfolio.id), row) for row in valuation.rows if abs(row.value) < AMOUNT_LIMIT]
         if versions:
             await write_holdings(connection, [UUID(one) for one in versions], rows)
         return versions
@@ -167,11 +171,21 @@ class Recorder:
 
 
 def _daily(
-    portfolio: UUID, day: date, equity: Decimal, flow: Decimal, before: Mapping[UUID, Decimal]
+    closing: MinuteValuation, day: date, flows: Mapping[str, Decimal], before: Mapping[UUID, Decimal]
 ) -> DailyValuation:
-    opening = before.get(portfolio, Decimal(0))
-    gained = float((equity - flow) / opening - 1) if opening > 0 else 0.0
-    return DailyValuation(portfolio, day, equity, flow, gained)
+    opening = before.get(closing.portfolio_id, Decimal(0))
+    flow = flows.get(str(closing.portfolio_id), Decimal(0))
+    gained = float((closing.total_equity - flow) / opening - 1) if opening > 0 else 0.0
+    return DailyValuation(closing.portfolio_id, day, closing.total_equity, flow, gained)
+
+
+def _holding(portfolio: UUID, row: ValuationRow) -> Holding:
+    percent = _storable_percent(row.day_pnl_pct)
+    return Holding(portfolio, row.instrument, row.quantity, row.price, row.value, row.day_pnl, percent)
+
+
+def _storable_percent(percent: float) -> float:
+    return min(max(percent, -PERCENT_LIMIT), PERCENT_LIMIT)
 
 
 def minute_of(now: datetime) -> datetime:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection
 from datetime import UTC, date, datetime, time
+from uuid import UUID
 
 import asyncpg
 from aiokafka.partitioner import murmur2
 
 from db.instruments import instruments, prior_closes
-from db.ledger import latest_position_sets
-from stream.messages import PortfolioPositions, decode_positions
+from db.ledger import PositionSet, latest_position_sets
 from stream.prices import InstrumentSpec, PriceTable
 
 
@@ -48,12 +48,22 @@ async def load_closes(connection: asyncpg.Connection, today: date) -> dict[int, 
 
 async def load_positions(
     connection: asyncpg.Connection, partitions: Collection[int], count: int
-) -> AsyncIterator[tuple[int, PortfolioPositions]]:
-    """Yield (partition, newest positions) of the portfolios whose key falls into one of `partitions` of `count`."""
+) -> AsyncIterator[tuple[int, PositionSet]]:
+    """Yield (partition, newest position set) of the portfolios whose key falls into one of `partitions` of `count`."""
     async for stored in latest_position_sets(connection):
         partition = partition_of(str(stored.portfolio_id), count)
         if partition in partitions:
-            yield partition, decode_positions(stored.record)
+            yield partition, stored
+
+
+async def portfolio_exists(connection: asyncpg.Connection, portfolio: str) -> bool:
+    """Say whether this is the id of a portfolio, written as we write it."""
+    try:
+        identity = UUID(portfolio)
+    except ValueError:
+        return False
+    found: bool = await connection.fetchval("select exists (select from portfolios where id = $1)", identity)
+    return found and str(identity) == portfolio
 
 
 def partition_of(portfolio: str, count: int) -> int:

@@ -8,11 +8,15 @@ import logging
 import signal
 import sys
 from collections.abc import Coroutine, MutableMapping
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 import uvloop
 from prometheus_client import start_http_server
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings
+
+Settings = TypeVar("Settings", bound=BaseSettings)
 
 SECRET_NAMES = frozenset(
     {"password", "token", "refresh_token", "authorization", "secret", "api_key", "cookie", "session"}
@@ -49,10 +53,23 @@ def mask_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) ->
     return event
 
 
-def serve_metrics(port: int | None) -> None:
-    """Serve Prometheus metrics on loopback from a thread of its own, where a port is given."""
+def read_settings(kind: type[Settings], process: str) -> Settings:
+    """Read a process's settings from the environment; ends with a sentence naming what is wrong, never its value."""
+    try:
+        return kind()
+    except ValidationError as error:
+        sys.exit(f"{process}: {explain_settings(error)}")
+
+
+def explain_settings(error: ValidationError) -> str:
+    """Say which names of the environment are missing or wrong, without what stands in them."""
+    return "; ".join(f"{'.'.join(map(str, one['loc'])).upper()}: {one['msg']}" for one in error.errors())
+
+
+def serve_metrics(port: int | None, host: str = "127.0.0.1") -> None:
+    """Serve Prometheus metrics from a thread of its own, where a port is given."""
     if port:
-        start_http_server(port, addr="127.0.0.1")
+        start_http_server(port, addr=host)
 
 
 def run_worker(main: Coroutine[Any, Any, None]) -> None:

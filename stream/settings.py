@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import SecretStr
+import socket
+
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings
 
 
@@ -12,7 +14,8 @@ class StreamSettings(BaseSettings):
     database_url: SecretStr
     redis_url: SecretStr
     kafka_bootstrap_servers: str
-    worker_name: str = "stream-1"
+    worker_name: str = Field(default_factory=lambda: f"stream-{socket.gethostname()}")
     consumer_group: str = "alhambra-stream"
     log_level: str = "INFO"
     metrics_port: int | None = None
+    metrics_host: str = "127.0.0.1"

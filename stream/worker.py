@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from typing import TypeVar
 
 import asyncpg
 import structlog
@@ -20,11 +21,11 @@ from redis import RedisError
 
 from db.epochs import take_epochs
 from db.live import LiveStore, Progress
-from db.postgres import acquire
+from db.postgres import DATABASE_AWAY, acquire
 from stream.book import PositionsRefused
 from stream.consumer import PositionReader, QuoteReader, StateLost
 from stream.kafka import count_partitions
-from stream.messages import POSITIONS_TOPIC, DeadLetter, encode_message
+from stream.messages import POSITIONS_TOPIC, DeadLetter, UnreadableMessage, decode_positions
 from stream.metrics import (
     CYCLE_SECONDS,
     LAG,
@@ -35,19 +36,21 @@ from stream.metrics import (
     TICKS,
 )
 from stream.outbox import Outbox
+from stream.prices import InstrumentSpec, UnknownCurrency
 from stream.processor import Processor
 from stream.publisher import Publisher
 from stream.recorder import Recorder, minute_of
-from stream.restore import load_closes, load_positions, load_prices, load_specs
+from stream.restore import load_closes, load_positions, load_prices, load_specs, portfolio_exists
 
 log = structlog.get_logger()
+T = TypeVar("T")
 
+TOTALS_TOPIC = "totals"  # no topic of Kafka: the name under which each assignment takes a number for its totals
 CYCLES_PER_S = 20
 IDLE_CYCLE_S = 1.0  # a quiet book is looked at this often: prices grow stale without a tick
 WATCH_EVERY_S = 0.25
 REPORT_EVERY_S = 1.0
 RETRY_S = 1.0
-DATABASE_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +67,21 @@ class Connections:
 class Worker:
     """Compute and write for one assignment of partitions."""
 
-    def __init__(self, name: str, connections: Connections, processor: Processor, epochs: Mapping[int, int]) -> None:
+    def __init__(
+        self, name: str, connections: Connections, processor: Processor, epochs: Mapping[int, int], epoch: int
+    ) -> None:
         self._name = name
         self._connections = connections
         self._processor = processor
         self._epochs = epochs
         self._arrived = asyncio.Event()
-        self._day = datetime.now(UTC).date()
+        self._day = datetime.fromtimestamp(processor.book.day_start_ns / 1e9, UTC).date()
         outbox = connections.outbox
         self._quotes = QuoteReader(connections.quotes, processor, outbox, self._arrived)
-        self._positions = PositionReader(connections.positions, processor, outbox, self._arrived, self._learn)
-        self._publisher = Publisher(processor, connections.store, outbox, name, max(epochs.values()))
+        self._positions = PositionReader(
+            connections.positions, processor, outbox, self._arrived, self._learn, self._exists
+        )
+        self._publisher = Publisher(processor, connections.store, outbox, name, epoch)
         self._recorder = Recorder(connections.pool, processor, epochs)
 
     async def run(self, partitions: tuple[TopicPartition, ...]) -> None:
@@ -91,7 +98,7 @@ class Worker:
             tasks.create_task(self._report(), name="report")
 
     async def _cycle(self) -> None:
-        """Revalue and publish when something has arrived, at most twenty times a second."""
+        """Revalue and publish when something has arrived or is not yet written, at most twenty times a second."""
         while True:
             started = time.monotonic()
             self._arrived.clear()
@@ -102,6 +109,8 @@ class Worker:
             if self._processor.prices.newest_ns:
                 TICK_AGE_SECONDS.set((time.time_ns() - self._processor.prices.newest_ns) / 1e9)
             await asyncio.sleep(max(1 / CYCLES_PER_S - spent, 0))
+            if len(self._processor.pending()):
+                continue
             try:
                 async with asyncio.timeout(IDLE_CYCLE_S):
                     await self._arrived.wait()
@@ -124,19 +133,23 @@ class Worker:
             await asyncio.sleep(WATCH_EVERY_S)
 
     async def _record(self) -> None:
-        """Keep each minute as it ends, write it, and roll the day when it is over."""
+        """Record each minute as it ends."""
         current = minute_of(datetime.now(UTC))
         while True:
             await asyncio.sleep((current + timedelta(minutes=1) - datetime.now(UTC)).total_seconds())
-            self._processor.revalue(time.time_ns())
-            self._recorder.keep(current)
-            try:
-                await self._recorder.write()
-                await self._roll(datetime.now(UTC).date())
-            except DATABASE_ERRORS as error:
-                OUTAGES.labels("postgres").inc()
-                log.warning("PostgreSQL did not take the minute; it is kept and tried again", error=repr(error))
+            await self.end_minute(current, datetime.now(UTC).date())
             current = minute_of(datetime.now(UTC))
+
+    async def end_minute(self, minute: datetime, today: date) -> None:
+        """Keep the minute that began at `minute`, write what waits, and roll the day when it is over."""
+        self._processor.revalue(time.time_ns())
+        self._recorder.keep(minute)
+        try:
+            await self._recorder.write()
+            await self._roll(today)
+        except DATABASE_AWAY as error:
+            OUTAGES.labels("postgres").inc()
+            log.warning("PostgreSQL did not take the minute; it is kept and tried again", error=repr(error))
 
     async def _roll(self, today: date) -> None:
         """Close the day that is over and begin the new one at its closes."""
@@ -184,9 +197,32 @@ class Worker:
         await store.report_health("stream", True, f"{len(book)} portfolios, {ticks} ticks, {lag} records behind")
 
     async def _learn(self) -> None:
-        """Learn of instruments that are new in PostgreSQL."""
-        async with acquire(self._connections.pool) as connection:
-            self._processor.prices.add(await load_specs(connection, self._day))
+        """Learn of instruments that are new in PostgreSQL; with a currency that is new too, all is restored."""
+
+        async def specs(connection: asyncpg.Connection) -> list[InstrumentSpec]:
+            return await load_specs(connection, self._day)
+
+        try:
+            self._processor.prices.add(await self._ask(specs))
+        except UnknownCurrency as error:
+            raise StateLost(str(error)) from error
+
+    async def _exists(self, portfolio: str) -> bool:
+        async def exists(connection: asyncpg.Connection) -> bool:
+            return await portfolio_exists(connection, portfolio)
+
+        return await self._ask(exists)
+
+    async def _ask(self, question: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
+        """Ask PostgreSQL until it answers: positions wait for it, prices and what is in the book do not."""
+        while True:
+            try:
+                async with acquire(self._connections.pool) as connection:
+                    return await question(connection)
+            except DATABASE_AWAY as error:
+                OUTAGES.labels("postgres").inc()
+                log.warning("PostgreSQL does not answer; new positions wait for it", error=repr(error))
+                await asyncio.sleep(RETRY_S)
 
 
 async def run_assignment(name: str, connections: Connections, partitions: tuple[TopicPartition, ...]) -> None:
@@ -195,27 +231,27 @@ async def run_assignment(name: str, connections: Connections, partitions: tuple[
         try:
             worker = await restore_worker(name, connections, partitions)
             await worker.run(partitions)
-        except* (*DATABASE_ERRORS, StateLost) as group:
+        except* (*DATABASE_AWAY, KafkaError, StateLost) as group:
             log.warning("restoring anew", error=repr(group.exceptions[0]))
         await asyncio.sleep(RETRY_S)
 
 
 async def restore_worker(name: str, connections: Connections, partitions: tuple[TopicPartition, ...]) -> Worker:
-    """Return a worker with epochs taken and state restored from PostgreSQL."""
+    """Return a worker with epochs taken and state restored from PostgreSQL; what cannot be used is set aside."""
     count = await count_partitions(connections.positions, POSITIONS_TOPIC)
     today = datetime.now(UTC).date()
     async with acquire(connections.pool) as connection:
         epochs = await take_epochs(connection, POSITIONS_TOPIC, [one.partition for one in partitions], name)
+        epoch = (await take_epochs(connection, TOTALS_TOPIC, [0], name))[0]
         processor = Processor(await load_prices(connection, today), start_of_day_ns(today))
-        async for partition, record in load_positions(connection, epochs, count):
+        async for partition, stored in load_positions(connection, epochs, count):
             try:
-                processor.apply_positions(record, partition, epochs[partition])
-            except PositionsRefused as error:
-                letter = DeadLetter(
-                    POSITIONS_TOPIC, partition, -1, error.reason, str(error), encode_message(record), time.time_ns()
-                )
+                processor.apply_positions(decode_positions(stored.record), partition, epochs[partition])
+            except (PositionsRefused, UnreadableMessage) as error:
+                reason = error.reason if isinstance(error, PositionsRefused) else "unreadable"
+                letter = DeadLetter(POSITIONS_TOPIC, partition, -1, reason, str(error), stored.record, time.time_ns())
                 connections.outbox.add_letter(letter)
-    return Worker(name, connections, processor, epochs)
+    return Worker(name, connections, processor, epochs, epoch)
 
 
 def start_of_day_ns(day: date) -> int:

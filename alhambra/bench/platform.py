@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -15,6 +14,7 @@ import httpx
 import msgspec
 import socketio
 
+from alhambra.launch import own_environment
 from alhambra.ports import free_port
 from alhambra.running import Address
 
@@ -31,7 +31,7 @@ async def open_platform(data: Path, *options: str) -> AsyncIterator[Address]:
         *(sys.executable, "-m", "alhambra.main", "up", "--port", port, "--data", str(data), "--ready-json", *options),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
-        env={name: value for name, value in os.environ.items() if name not in SERVERS},
+        env=own_environment(without=SERVERS),
     )
     assert process.stdout is not None
     try:

@@ -138,6 +138,7 @@ def _position_fields(line: DerivedPosition) -> tuple[tuple[str, Value], ...]:
         ("CostBasisBase", line.cost_basis_base),
         ("OpeningQuantity", line.opening_quantity),
         ("DayTraded", line.day_traded),
+        ("RealisedToday", line.realised_today),
     )
 
 

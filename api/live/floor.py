@@ -106,7 +106,7 @@ def _rows_and_totals(
     totals = {
         "total_equity": equity / 10**reference_units,
         "day_pnl": day_pnl / 10**reference_units,
-        "day_pnl_pct": 100.0 * day_pnl / opening if opening else 0.0,
+        "day_pnl_pct": 100.0 * day_pnl / abs(opening) if opening else 0.0,
         "portfolios": len(rows),
         "stale_share": stale_equity / equity if equity else 0.0,
     }

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
+import structlog
 
 from api.live.client import Client
 from api.live.message import FORBIDDEN_STREAM, GOING_AWAY, TOO_MANY_STREAMS, UNAUTHORISED, Message
@@ -21,6 +23,8 @@ from api.live.stream import LiveStream
 from api.live.streams import Streams
 from api.live.subscription import ROOM_BYTES, Subscription
 from db.postgres import acquire
+
+log = structlog.get_logger()
 
 HEARTBEATS_AT_ONCE = 200
 
@@ -81,7 +85,7 @@ class Hub:
             "live heartbeat": self._beat(),
             "live rights": periodically(self._rhythm.rights_s, self.check_rights),
         }
-        tasks = [asyncio.create_task(job, name=name) for name, job in jobs.items()]
+        tasks = [asyncio.create_task(_essential(name, job), name=name) for name, job in jobs.items()]
         try:
             yield
         finally:
@@ -168,3 +172,13 @@ def _heartbeat(client: Client, source: str) -> Message:
         if one.position is not None
     }
     return Message("heartbeat", {"sent_ns": time.time_ns(), "source": source, "streams": streams})
+
+
+async def _essential(name: str, job: Coroutine[Any, Any, None]) -> None:
+    """Do a job without which the stream would be wrong unnoticed: should it fail, the process ends, to start anew."""
+    try:
+        await job
+    except Exception:
+        log.critical("a job of the live stream has failed; the process ends", job=name, exc_info=True)
+        signal.raise_signal(signal.SIGTERM)
+        raise

@@ -180,6 +180,7 @@ def _line(fields: Fields) -> PositionLine:
         fields.number("CostBasisBase"),
         fields.number("OpeningQuantity"),
         fields.number("DayTraded"),
+        fields.optional_number("RealisedToday") or Decimal(0),
     )
 
 

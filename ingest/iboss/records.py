@@ -37,6 +37,7 @@ class PositionLine:
     cost_basis_base: Decimal
     opening_quantity: Decimal
     day_traded: Decimal
+    realised_today: Decimal = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)

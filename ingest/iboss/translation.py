@@ -38,6 +38,7 @@ def translate_positions(
                 line.cost_basis_base,
                 line.opening_quantity,
                 line.day_traded,
+                line.realised_today,
             )
             for line in found.lines
         ),

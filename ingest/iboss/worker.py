@@ -20,6 +20,7 @@ import asyncpg
 from aiokafka.errors import KafkaError
 
 from db.live import LiveStore
+from db.postgres import DATABASE_AWAY
 from ingest.iboss.client import MAX_ACCOUNTS_A_CALL, IbossAddress, open_iboss
 from ingest.iboss.directory import Directory
 from ingest.iboss.errors import (
@@ -45,7 +46,6 @@ LONGEST_BACK_OFF_S = 10.0
 REFUSED_CREDENTIALS_WAIT_S = 60.0  # slower than any lock-out rule counts failed logins
 LASTED_S = 60.0  # connections that held this long were not part of the failures before
 REMEMBERED_REFUSALS = 10_000
-DATABASE_AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 
 
 class IbossSource(Protocol):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from stream.messages import QuoteBatch
+from stream.messages import PRICE_LIMIT, QuoteBatch
 
 FUTURE_TOLERANCE_NS = 5_000_000_000
 
-REASONS = ("", "unknown_instrument", "no_price", "not_finite", "not_positive", "crossed", "future")
-GOOD, UNKNOWN, ABSENT, NOT_FINITE, NOT_POSITIVE, CROSSED, FUTURE = range(7)
+REASONS = ("", "unknown_instrument", "no_price", "not_finite", "not_positive", "crossed", "future", "too_large")
+GOOD, UNKNOWN, ABSENT, NOT_FINITE, NOT_POSITIVE, CROSSED, FUTURE, TOO_LARGE = range(8)
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.uint8]
@@ -42,6 +42,7 @@ def judge_prices(bid: Floats, ask: Floats, last: Floats) -> Codes:
     codes[(bid <= 0.0) | (ask <= 0.0) | (last <= 0.0)] = NOT_POSITIVE
     codes[np.isinf(bid) | np.isinf(ask) | np.isinf(last)] = NOT_FINITE
     codes[np.isnan(mark) & (codes == GOOD)] = ABSENT
+    codes[(mark >= PRICE_LIMIT) & (codes == GOOD)] = TOO_LARGE
     codes[bid > ask] = CROSSED
     return codes
 

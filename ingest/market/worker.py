@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError
 from redis import RedisError
 
 from db.live import LiveStore
+from db.postgres import DATABASE_AWAY
 from ingest.market.errors import MarketError, NothingToQuote
 from ingest.market.model import create_model
 from ingest.market.publisher import PublishLimits, QuotePublisher
@@ -104,7 +105,7 @@ async def _load(pool: asyncpg.Pool, state: FeedState) -> MarketStart:
     while True:
         try:
             start = await load_market(pool, datetime.now(UTC).date())
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, NothingToQuote) as error:
+        except (*DATABASE_AWAY, NothingToQuote) as error:
             state.feed_trouble = f"waiting for PostgreSQL: {error or type(error).__name__}"
             log.warning("market feed waits", reason=state.feed_trouble)
         else:

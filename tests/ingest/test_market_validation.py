@@ -39,6 +39,7 @@ def test_each_fault_has_its_reason():
         "not_positive": [(1, 0.0, 1.0, NAN, NOW), (1, NAN, NAN, -1.0, NOW), (1, -1.0, NAN, NAN, NOW)],
         "not_finite": [(1, NAN, NAN, INF, NOW), (1, 1.0, INF, 1.0, NOW), (1, -INF, INF, NAN, NOW)],
         "crossed": [(1, 10.1, 10.0, 10.05, NOW)],
+        "too_large": [(1, NAN, NAN, 1e12, NOW)],
         "future": [(1, 10.0, 10.1, NAN, NOW + FUTURE_TOLERANCE_NS + 1)],
     }
     for reason, quotes in faults.items():
