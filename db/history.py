@@ -129,6 +129,34 @@ async def minute_valuations(connection: asyncpg.Connection, portfolio_id: UUID, 
     return [MinuteValuation(*row.values()) for row in rows]
 
 
+async def last_minutes(connection: asyncpg.Connection, day: date) -> list[MinuteValuation]:
+    """Return the last minute of a UTC day of each portfolio that has one."""
+    midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    rows = await connection.fetch(
+        "select m.portfolio_id, m.minute, m.epoch, m.seq, m.base_currency, m.total_equity, m.cash, m.market_value, "
+        "m.day_pnl, m.day_pnl_price, m.day_pnl_currency, m.unrealised_pnl, m.stale_share from portfolios p "
+        "cross join lateral (select * from minute_valuations "
+        "where portfolio_id = p.id and minute >= $1 and minute < $2 order by minute desc limit 1) m",
+        midnight,
+        midnight + timedelta(days=1),
+    )
+    return [MinuteValuation(*row.values()) for row in rows]
+
+
+async def unclosed_days(connection: asyncpg.Connection, before: date) -> list[date]:
+    """Return the UTC days before `before` that have minutes and come after the newest closed one, a month at most."""
+    rows = await connection.fetch(
+        "with closed as (select max(d.date) as day from portfolios p cross join lateral (select date "
+        "from daily_valuations where portfolio_id = p.id and date < $1 order by date desc limit 1) d) "
+        "select day::date from closed, "
+        "generate_series(greatest(closed.day + 1, $1 - 31), $1 - 1, interval '1 day') day "
+        "where exists (select from minute_valuations where minute >= day at time zone 'UTC' "
+        "and minute < (day + interval '1 day') at time zone 'UTC') order by day",
+        before,
+    )
+    return [row[0] for row in rows]
+
+
 async def write_daily_valuations(connection: asyncpg.Connection, rows: Sequence[DailyValuation]) -> None:
     """Write days, one row a portfolio and date; a day that is there is replaced."""
     await connection.executemany(

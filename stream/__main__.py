@@ -13,6 +13,7 @@ from stream.messages import POSITIONS_TOPIC
 from stream.outbox import Outbox
 from stream.runtime import configure_logging, read_settings, run_worker, serve_metrics
 from stream.settings import StreamSettings
+from stream.warm_up import warm_up
 from stream.worker import Connections, run_assignment
 
 
@@ -34,6 +35,7 @@ async def main(settings: StreamSettings) -> None:
         connections.positions.subscribe([POSITIONS_TOPIC], listener=membership)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(outbox.run(), name="outbox")
+            await asyncio.to_thread(warm_up)  # while the group settles; on the loop it would silence our heartbeat
             while True:
                 partitions = await membership.assignment()
                 await membership.serve(run_assignment(name, connections, partitions))

@@ -204,9 +204,12 @@ def _columns(record: PortfolioPositions) -> npt.NDArray[np.float64]:
         )
         for line in record.positions
     ]
-    if not all(amount.is_finite() for line in amounts for amount in line):
+    try:
+        columns = np.array(amounts, np.float64).reshape(len(amounts), 6)
+    except ValueError as error:  # a signalling NaN
+        raise PositionsRefused("not_finite", "an amount is not a number") from error
+    if not np.isfinite(columns).all():
         raise PositionsRefused("not_finite", "an amount is not a finite number")
-    columns = np.array(amounts, np.float64).reshape(len(amounts), 6)
     if (np.abs(columns) >= AMOUNT_LIMIT).any():
         raise PositionsRefused("too_large", f"an amount is {AMOUNT_LIMIT:g} or more")
     return columns.T

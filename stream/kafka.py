@@ -24,6 +24,7 @@ REBALANCE_MS = 15_000
 # A worker may wait for PostgreSQL longer than any time-out and must not be thrown out for it: it would not come back,
 # since aiokafka joins again only while somebody polls. That it lives, its heartbeat says.
 MAX_POLL_MS = 7 * 24 * 3_600_000
+METADATA_AGE_MS = 5_000  # so soon is a topic noticed that is made, or widened, after the worker has begun
 
 
 @asynccontextmanager
@@ -72,6 +73,7 @@ async def open_consumer(servers: str, name: str, group: str | None = None) -> As
         heartbeat_interval_ms=HEARTBEAT_MS,
         rebalance_timeout_ms=REBALANCE_MS,
         max_poll_interval_ms=MAX_POLL_MS,
+        metadata_max_age_ms=METADATA_AGE_MS,
     )
     try:
         await consumer.start()

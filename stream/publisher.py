@@ -45,24 +45,29 @@ class Publisher:
         self._totals_ns = 0
         self._totals_seq = 0
         self._totals_due = False
+        self.is_away = False
         self._layout = -1
         self._quotes_ns = 0
         self._quoted_ns = np.zeros(0, np.int64)
 
     async def publish(self, now_ns: int) -> None:
         """Write and publish what is due at `now_ns`; after a failure everything is due."""
-        pending = self._processor.pending()
-        self._totals_due = self._totals_due or len(pending) > 0
-        watched = np.intersect1d(pending, np.array(self._processor.held(self.watched), np.int64))
-        due = self._due(np.setdiff1d(pending, watched, assume_unique=True), now_ns)
+        watched, background = self._split()
+        self._totals_due = self._totals_due or len(watched) + len(background) > 0
+        due = self._due(background, now_ns)
+        totals = self._take_totals(now_ns)  # before anything is awaited: portfolios may join the book meanwhile
         try:
             await self._write_valuations(watched.tolist(), due.tolist(), now_ns)
-            await self._write_totals(now_ns)
+            await self._write_totals(totals, now_ns)
             await self._write_quotes(now_ns)
         except RedisError as error:
             self.invalidate()  # whether it took a part, or comes back empty, nobody can say
             OUTAGES.labels("redis").inc()
-            log.warning("redis did not take the valuations; they are written with the next cycle", error=repr(error))
+            if not self.is_away:  # once an outage: a cycle comes twenty times a second
+                log.warning("redis did not take the valuations; all are written again once it does", error=repr(error))
+            self.is_away = True
+        else:
+            self.is_away = False
 
     def invalidate(self) -> None:
         """Have everything written anew: Redis has lost what it held, or may have."""
@@ -70,6 +75,15 @@ class Publisher:
         self._written_ns[:] = 0
         self._quoted_ns[:] = 0
         self._layout = -1
+
+    def _split(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return the indices of what changed: (watched, the rest)."""
+        changed = np.zeros(len(self._processor.book), bool)
+        changed[self._processor.pending()] = True
+        held = np.array(self._processor.held(self.watched), np.int64)
+        watched = held[changed[held]]
+        changed[held] = False
+        return watched, np.flatnonzero(changed)
 
     def _due(self, indices: npt.NDArray[np.int64], now_ns: int) -> npt.NDArray[np.int64]:
         missing = len(self._processor.book) - len(self._written_ns)
@@ -96,19 +110,10 @@ class Publisher:
         taken: list[Valuation] = [self._processor.take(index, time.time_ns()) for index in indices]
         return {valuation.portfolio_id: encode_message(valuation) for valuation in taken}
 
-    async def _write_totals(self, now_ns: int) -> None:
+    def _take_totals(self, now_ns: int) -> Totals | None:
+        """Return the totals where they are due."""
         if not self._totals_due or now_ns - self._totals_ns < TOTALS_EVERY_NS:
-            return
-        book = self._processor.book
-        if self._layout != book.layout:
-            layout = TotalsLayout(self._epoch, book.layout, tuple(one.id for one in book.portfolios))
-            await self._store.write_layout(self._worker, layout)
-            self._layout = book.layout
-        await self._store.write_totals(self._worker, self._pack_totals())
-        self._totals_ns = now_ns
-        self._totals_due = False
-
-    def _pack_totals(self) -> Totals:
+            return None
         totals = self._processor.totals()
         self._totals_seq += 1
         return Totals(
@@ -116,7 +121,7 @@ class Publisher:
             self._totals_seq,
             self._processor.prices.newest_ns,
             time.time_ns(),
-            self._layout,
+            self._processor.book.layout,
             REFERENCE_CURRENCY,
             totals.total_equity.tobytes(),
             totals.day_pnl.tobytes(),
@@ -125,6 +130,19 @@ class Publisher:
             totals.day_pnl_reference.tobytes(),
             totals.stale_share.tobytes(),
         )
+
+    async def _write_totals(self, totals: Totals | None, now_ns: int) -> None:
+        """Write totals, before them the order of their columns where it is a new one."""
+        if totals is None:
+            return
+        if self._layout != totals.layout:
+            size = len(totals.total_equity) // 8
+            order = tuple(one.id for one in self._processor.book.portfolios[:size])
+            await self._store.write_layout(self._worker, TotalsLayout(self._epoch, totals.layout, order))
+            self._layout = totals.layout
+        await self._store.write_totals(self._worker, totals)
+        self._totals_ns = now_ns
+        self._totals_due = False
 
     async def _write_quotes(self, now_ns: int) -> None:
         if now_ns - self._quotes_ns < QUOTES_EVERY_NS:

@@ -19,7 +19,14 @@ import structlog
 
 from db.closing import Flow, Holding, external_flows, last_equities, write_holdings
 from db.epochs import lost_partitions
-from db.history import DailyValuation, MinuteValuation, write_daily_valuations, write_minute_valuations
+from db.history import (
+    DailyValuation,
+    MinuteValuation,
+    last_minutes,
+    unclosed_days,
+    write_daily_valuations,
+    write_minute_valuations,
+)
 from db.instruments import record_closes
 from db.postgres import acquire
 from stream.book import Portfolio
@@ -58,7 +65,6 @@ class Recorder:
         self._processor = processor
         self._epochs = epochs
         self._waiting: deque[Minute] = deque()
-        self._last: dict[date, Minute] = {}
         self._versions: dict[str, int] = {}
 
     def keep(self, at: datetime) -> None:
@@ -68,7 +74,6 @@ class Recorder:
             DROPPED.labels("minutes").inc()
             log.error("a minute of valuations is lost: PostgreSQL was away for an hour", minute=lost.at.isoformat())
         self._waiting.append(self._minute(at))
-        self._last[at.date()] = self._waiting[-1]
         MINUTES_WAITING.set(len(self._waiting))
 
     async def write(self) -> None:
@@ -85,20 +90,32 @@ class Recorder:
             self._waiting.popleft()
             MINUTES_WAITING.set(len(self._waiting))
 
+    async def close_days(self, before: date) -> None:
+        """Close every day before `before` that has minutes but no close: the one that ends, or that nobody saw end."""
+        async with acquire(self._pool) as connection:
+            days = await unclosed_days(connection, before)
+        for day in days:
+            await self.close_day(day)
+
     async def close_day(self, day: date) -> None:
-        """Write each portfolio's close of `day`, the last minute kept of it: equity, external flows and return.
+        """Write each portfolio's close of `day`, the last minute stored of it: equity, external flows and return.
 
         The return is time-weighted. Nothing is written of partitions that another worker has taken.
         """
-        closing = self._last.get(day)
-        if closing is not None:
-            async with acquire(self._pool) as connection, connection.transaction():
-                lost = await lost_partitions(connection, POSITIONS_TOPIC, self._epochs)
-                flows = self._flows_in_base(await external_flows(connection, day))
-                before = await last_equities(connection, day)
-                rows = [_daily(row, day, flows, before) for partition, row in closing.rows if partition not in lost]
-                await write_daily_valuations(connection, rows)
-        self._last = {later: minute for later, minute in self._last.items() if later > day}
+        async with acquire(self._pool) as connection, connection.transaction():
+            lost = await lost_partitions(connection, POSITIONS_TOPIC, self._epochs)
+            flows = self._flows_in_base(await external_flows(connection, day))
+            before = await last_equities(connection, day)
+            rows = [
+                _daily(row, day, flows, before)
+                for row in await last_minutes(connection, day)
+                if self._is_ours(row.portfolio_id, lost)
+            ]
+            await write_daily_valuations(connection, rows)
+
+    def _is_ours(self, portfolio: UUID, lost: set[int]) -> bool:
+        held = self._processor.portfolio(str(portfolio))
+        return held is not None and held.partition not in lost
 
     def _minute(self, at: datetime) -> Minute:
         processor = self._processor
@@ -165,7 +182,8 @@ class Recorder:
                 continue
             prices = self._processor.prices
             rate = prices.rate(flow.currency, prices.currencies[portfolio.base])
-            amount = round(flow.amount * Decimal(rate), 2)
+            digits = self._scale(portfolio).adjusted()  # 100 has two
+            amount = round(flow.amount * Decimal(rate), digits)
             summed[portfolio.id] = summed.get(portfolio.id, Decimal(0)) + amount
         return summed
 

@@ -41,6 +41,7 @@ from stream.processor import Processor
 from stream.publisher import Publisher
 from stream.recorder import Recorder, minute_of
 from stream.restore import load_closes, load_positions, load_prices, load_specs, portfolio_exists
+from stream.tenure import PartitionsLost, Tenure, wanted
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -50,7 +51,10 @@ CYCLES_PER_S = 20
 IDLE_CYCLE_S = 1.0  # a quiet book is looked at this often: prices grow stale without a tick
 WATCH_EVERY_S = 0.25
 REPORT_EVERY_S = 1.0
+TENURE_EVERY_S = 1.0
+STALL_S = 4.0  # no cycle for so long: we slept, and must ask whether we still may write. A session is ten seconds
 RETRY_S = 1.0
+PATIENCE_S = 20.0  # so long the group may take to say that partitions are no longer ours; after it they are
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,7 @@ class Worker:
         )
         self._publisher = Publisher(processor, connections.store, outbox, name, epoch)
         self._recorder = Recorder(connections.pool, processor, epochs)
+        self._tenure = Tenure(connections.pool, epochs)
 
     async def run(self, partitions: tuple[TopicPartition, ...]) -> None:
         """Catch up, then do everything at once until cancelled; raises the first failure of any part."""
@@ -96,11 +101,16 @@ class Worker:
             tasks.create_task(self._watch(), name="watch")
             tasks.create_task(self._record(), name="record")
             tasks.create_task(self._report(), name="report")
+            tasks.create_task(self._guard(), name="guard")
 
     async def _cycle(self) -> None:
         """Revalue and publish when something has arrived or is not yet written, at most twenty times a second."""
-        while True:
+        looked = time.time()  # which goes on while a machine is suspended
+        while wanted():
             started = time.monotonic()
+            if time.time() - looked > STALL_S:
+                await self._tenure.check()
+            looked = time.time()
             self._arrived.clear()
             REVALUED.inc(self._processor.revalue(time.time_ns()))
             await self._publisher.publish(time.time_ns())
@@ -109,7 +119,7 @@ class Worker:
             if self._processor.prices.newest_ns:
                 TICK_AGE_SECONDS.set((time.time_ns() - self._processor.prices.newest_ns) / 1e9)
             await asyncio.sleep(max(1 / CYCLES_PER_S - spent, 0))
-            if len(self._processor.pending()):
+            if len(self._processor.pending()) and not self._publisher.is_away:
                 continue
             try:
                 async with asyncio.timeout(IDLE_CYCLE_S):
@@ -120,22 +130,26 @@ class Worker:
     async def _watch(self) -> None:
         """Keep up with what clients look at, and notice when Redis has forgotten what we wrote."""
         store = self._connections.store
-        while True:
+        while wanted():
             try:
                 self._publisher.watched = await store.watched()
                 if await store.layout(self._name) is None:
                     self._publisher.invalidate()
                     self._arrived.set()
                 await store.beat()
-            except RedisError as error:
-                OUTAGES.labels("redis").inc()
-                log.warning("redis does not answer; trying again", error=repr(error))
+            except RedisError:
+                OUTAGES.labels("redis").inc()  # the report says it each second
             await asyncio.sleep(WATCH_EVERY_S)
 
     async def _record(self) -> None:
-        """Record each minute as it ends."""
+        """Close the days that ended unseen, then record each minute as it ends."""
         current = minute_of(datetime.now(UTC))
-        while True:
+        try:
+            await self._recorder.close_days(self._day)
+        except DATABASE_AWAY as error:
+            OUTAGES.labels("postgres").inc()
+            log.warning("days that ended unseen are closed with the next one", error=repr(error))
+        while wanted():
             await asyncio.sleep((current + timedelta(minutes=1) - datetime.now(UTC)).total_seconds())
             await self.end_minute(current, datetime.now(UTC).date())
             current = minute_of(datetime.now(UTC))
@@ -155,7 +169,7 @@ class Worker:
         """Close the day that is over and begin the new one at its closes."""
         if today == self._day:
             return
-        await self._recorder.close_day(self._day)
+        await self._recorder.close_days(today)
         async with acquire(self._connections.pool) as connection:
             closes = await load_closes(connection, today)
         self._processor.begin_day(start_of_day_ns(today), closes)
@@ -165,7 +179,7 @@ class Worker:
 
     async def _report(self) -> None:
         """Say each second how far we are, and how Kafka is: from the broker's own end offsets."""
-        while True:
+        while wanted():
             kafka, lag = await self._ask_kafka()
             try:
                 await self._say(kafka, lag)
@@ -195,6 +209,12 @@ class Worker:
         await store.report_progress(self._name, Progress(offsets, pending, len(book), lag, ticks, time.time_ns()))
         await store.report_health("kafka", not kafka, kafka or f"{lag} records behind")
         await store.report_health("stream", True, f"{len(book)} portfolios, {ticks} ticks, {lag} records behind")
+
+    async def _guard(self) -> None:
+        """Stop everything, by failing, once another worker has taken our partitions over."""
+        while wanted():
+            await self._tenure.check()
+            await asyncio.sleep(TENURE_EVERY_S)
 
     async def _learn(self) -> None:
         """Learn of instruments that are new in PostgreSQL; with a currency that is new too, all is restored."""
@@ -227,13 +247,17 @@ class Worker:
 
 async def run_assignment(name: str, connections: Connections, partitions: tuple[TopicPartition, ...]) -> None:
     """Take the partitions over, restore and run; starts anew when a topic has lost what is needed."""
-    while True:
+    while wanted():
+        pause = RETRY_S
         try:
             worker = await restore_worker(name, connections, partitions)
             await worker.run(partitions)
+        except* PartitionsLost as group:
+            log.warning("stopped; the group will say what is ours now", error=repr(group.exceptions[0]))
+            pause = PATIENCE_S
         except* (*DATABASE_AWAY, KafkaError, StateLost) as group:
             log.warning("restoring anew", error=repr(group.exceptions[0]))
-        await asyncio.sleep(RETRY_S)
+        await asyncio.sleep(pause)  # not above: what is raised in an `except*` comes out in a group
 
 
 async def restore_worker(name: str, connections: Connections, partitions: tuple[TopicPartition, ...]) -> Worker:

@@ -10,6 +10,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 from fakes import eventually, open_server
+from hypothesis import settings
 
 from alhambra.embedded.broker import open_broker
 from alhambra.embedded.postgres import PostgresServer
@@ -19,6 +20,8 @@ from db.live import create_redis
 from db.migrate import migrate
 
 TEMPLATE = "template_migrated"
+settings.register_profile("alhambra", deadline=None)  # a first example compiles, and a busy machine is slow
+settings.load_profile("alhambra")
 _numbers = itertools.count(1)
 
 

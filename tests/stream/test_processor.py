@@ -105,7 +105,7 @@ def test_a_growing_portfolio_leaves_its_neighbours_as_they_are() -> None:
     processor = Processor(create_prices())
     for number in range(300):
         processor.apply_positions(positions(f"p{number}", "USD", 1, (3, str(number), "0")), 0, 1)
-    everything = [(n, "1", "0") for n in HOLDABLE] * 3
+    everything = [(n, "1", "0") for n in HOLDABLE]
     processor.apply_positions(positions("p7", "USD", 2, *everything), 0, 1)
     processor.revalue(NOW_NS)
     equities = [processor.take(index, NOW_NS).total_equity for index in range(300)]

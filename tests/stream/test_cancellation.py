@@ -1,0 +1,53 @@
+"""A worker ends when it is cancelled, also where a library has swallowed the cancellation."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from books import create_prices
+from fakes_stream import FakeProducer, FakeStore
+
+from stream.outbox import Outbox
+from stream.processor import Processor
+from stream.worker import Connections, Worker
+
+
+class SwallowingStore(FakeStore):
+    """Redis as redis-py is before Python 3.12: a cancelled command may answer as if nothing had been."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entered = asyncio.Event()
+
+    async def _swallow(self) -> None:
+        self.entered.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return
+
+    async def watched(self) -> set[str]:
+        await self._swallow()
+        return set()
+
+    async def layout(self, _worker: str) -> None:
+        return None
+
+    async def beat(self) -> None:
+        return None
+
+    async def write_quotes(self, quotes: object) -> None:
+        await self._swallow()
+
+
+@pytest.mark.parametrize("loop", ["_watch", "_cycle"])
+async def test_a_loop_ends_although_its_cancellation_was_swallowed(loop: str) -> None:
+    store = SwallowingStore()
+    connections = Connections(None, store, None, None, Outbox(FakeProducer()))
+    worker = Worker("test", connections, Processor(create_prices()), {0: 1}, 1)
+    task = asyncio.create_task(getattr(worker, loop)())
+    await store.entered.wait()
+    task.cancel()
+    await asyncio.wait([task], timeout=5.0)
+    assert task.done()
