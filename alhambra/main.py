@@ -75,6 +75,23 @@ def migrate() -> None:
     typer.echo(f"the schema is at revision {asyncio.run(run_migrate(url))}")
 
 
+@app.command("replay-dead-letters")
+def replay_dead_letters(
+    reason: Annotated[
+        str | None, typer.Option(help="Only letters with this reason, such as unknown_instrument.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Put back at most so many letters.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    data: DataOption = HERE,
+) -> None:
+    """Put dead letters back on the topics they came from, each once: when what was wrong has been mended."""
+    from rich.console import Console
+
+    from alhambra.dead_letters import Wanted, replay_dead_letters
+
+    asyncio.run(replay_dead_letters(topics.kafka_servers(data), Wanted(reason, limit, dry_run), Console()))
+
+
 @app.command()
 def status(data: DataOption = HERE) -> None:
     """Say where the platform of a data folder runs, and its processes."""

@@ -146,12 +146,12 @@ async def last_minutes(connection: asyncpg.Connection, day: date) -> list[Minute
 async def unclosed_days(connection: asyncpg.Connection, before: date) -> list[date]:
     """Return the UTC days before `before` that have minutes and come after the newest closed one, a month at most."""
     rows = await connection.fetch(
-        "with closed as (select max(d.date) as day from portfolios p cross join lateral (select date "
+        "with closed as (select max(d.date) as newest from portfolios p cross join lateral (select date "
         "from daily_valuations where portfolio_id = p.id and date < $1 order by date desc limit 1) d) "
         "select day::date from closed, "
-        "generate_series(greatest(closed.day + 1, $1 - 31), $1 - 1, interval '1 day') day "
+        "generate_series(greatest(closed.newest + 1, $1 - 31), $1 - 1, interval '1 day') day "
         "where exists (select from minute_valuations where minute >= day at time zone 'UTC' "
-        "and minute < (day + interval '1 day') at time zone 'UTC') order by day",
+        "and minute < (day + interval '1 day') at time zone 'UTC') order by 1",
         before,
     )
     return [row[0] for row in rows]
