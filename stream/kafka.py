@@ -13,6 +13,7 @@ from aiokafka.errors import NoError, TopicAlreadyExistsError, for_code
 from stream.messages import POSITIONS_TOPIC, TOPICS
 
 FETCH_WAIT_MS = 10  # an empty fetch is answered only after the whole wait: this bounds the latency of a tick
+GROUP_FETCH_WAIT_MS = 200  # positions come seldom and need not hurry: fewer empty fetches
 MAX_REQUEST_BYTES = 8 << 20
 STOP_TIMEOUT_S = 3.0
 METADATA_POLL_S = 0.05
@@ -67,7 +68,7 @@ async def open_consumer(servers: str, name: str, group: str | None = None) -> As
         group_id=group,
         enable_auto_commit=False,
         auto_offset_reset="none",
-        fetch_max_wait_ms=FETCH_WAIT_MS,
+        fetch_max_wait_ms=FETCH_WAIT_MS if group is None else GROUP_FETCH_WAIT_MS,
         max_partition_fetch_bytes=MAX_REQUEST_BYTES,
         session_timeout_ms=SESSION_MS,
         heartbeat_interval_ms=HEARTBEAT_MS,
