@@ -77,6 +77,16 @@ async def test_a_client_signs_in_and_watches_numbers_change(platform: dict[str, 
     assert (await tab.value("__alhambra.gaps"), tab.complaints) == (0, [])
 
 
+async def test_the_newest_tick_is_in_the_page_within_a_second(platform: dict[str, Any], tab: Tab) -> None:
+    """Run with -s to see the figures that README quotes: event of the newest tick to its merge, before the paint."""
+    await sign_in(tab, platform, "client")
+    await tab.value("__alhambra.latenciesMs.length = 0")
+    latencies = sorted(await tab.until("__alhambra.latenciesMs.length >= 100 && __alhambra.latenciesMs", 60))
+    p50, p99 = latencies[len(latencies) // 2], latencies[int(0.99 * (len(latencies) - 1))]
+    print(f"tick to browser over {len(latencies)} updates: p50 {p50:.0f} ms, p99 {p99:.0f} ms")
+    assert p50 < 1000
+
+
 async def test_an_advisor_sees_the_whole_book_move(platform: dict[str, Any], tab: Tab) -> None:
     await sign_in(tab, platform, "advisor")
     await tab.until("__alhambra.applied > 10")
