@@ -40,9 +40,14 @@ def create(
     data: DataOption = None,
 ) -> None:
     """Create the topics that are missing: a step of a deployment on Apache Kafka."""
+    from aiokafka.errors import KafkaError
+
     from stream.kafka import create_topics
 
-    made = asyncio.run(create_topics(kafka_servers(data), partitions, replication))
+    try:
+        made = asyncio.run(create_topics(kafka_servers(data), partitions, replication))
+    except KafkaError as error:
+        raise CannotStart(f"Kafka did not create the topics: {error}.") from error
     typer.echo(f"created: {', '.join(made)}" if made else "all topics are there already")
 
 

@@ -16,6 +16,7 @@ Nothing lives here alone: the stream processor rebuilds all of it from PostgreSQ
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -24,6 +25,7 @@ from typing import Any
 import msgspec
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 
@@ -90,9 +92,26 @@ class TotalsLayout(msgspec.Struct, frozen=True):
     portfolios: tuple[str, ...]
 
 
+class CancellableConnection(AbstractConnection):
+    """Pass on a cancellation that comes as a command is sent, which redis-py loses on Python 3.11.
+
+    It sends under `asyncio.wait_for`, and that one returns, cancelled or not, where the sending is done. A task that
+    went on would hold up whoever waits for its end: a rebalance, a shutdown.
+    """
+
+    async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
+        """Send; raises `CancelledError` where the task was cancelled meanwhile, and closes, as a reply is due."""
+        task = asyncio.current_task()
+        before = task.cancelling() if task else 0
+        await super().send_packed_command(command, check_health)
+        if task and task.cancelling() > before:
+            await self.disconnect(nowait=True)
+            raise asyncio.CancelledError
+
+
 def create_redis(url: str, name: str) -> Redis:
     """Make a client that names its process and gives up a command within about three seconds."""
-    return Redis.from_url(
+    client = Redis.from_url(
         url,
         client_name=name,
         socket_timeout=2.0,
@@ -100,6 +119,9 @@ def create_redis(url: str, name: str) -> Redis:
         health_check_interval=10,
         retry=Retry(ExponentialBackoff(cap=0.2, base=0.02), retries=1),
     )
+    pool = client.connection_pool  # its class depends on the URL: plain, TLS or a Unix socket
+    pool.connection_class = type("Connection", (CancellableConnection, pool.connection_class), {})
+    return client
 
 
 def valuation_key(portfolio: str) -> str:

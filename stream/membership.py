@@ -29,6 +29,8 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
             log.info("partitions revoked; stopping", partitions=sorted(one.partition for one in revoked))
             self._serving.cancel()
             await asyncio.wait([self._serving], timeout=STOP_WITHIN_S)
+            if not self._serving.done():
+                log.error("the work did not stop; its epochs will refuse it", task=self._serving.get_name())
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
         """Let the worker begin with what it now has."""
