@@ -13,12 +13,13 @@ from dashboard.vendor import Vendor
 
 def sign_in_page(error: str | None, logins: Sequence[DemoLogin], vendor: Vendor) -> str:
     """Return the page; `error` is a code (credentials, limit, expired)."""
+    title, line = escape(_("Sign in")), escape(_("Your wealth, live."))  # a text inside an f-string is not extracted
     return f"""<!DOCTYPE html>
 <html lang="{language()}" dir="{direction()}" data-scheme="dark">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width,initial-scale=1">
-<title>{escape(_("Sign in"))} · Alhambra</title>
+<title>{title} · Alhambra</title>
 <link rel="icon" type="image/svg+xml" href="{vendor.own("star.svg")}">
 <link rel="preload" as="font" type="font/woff2" crossorigin href="{vendor.url("inter-latin.woff2")}">
 <link rel="stylesheet" href="{vendor.url("fonts.css")}">
@@ -28,7 +29,7 @@ def sign_in_page(error: str | None, logins: Sequence[DemoLogin], vendor: Vendor)
 <body class="sign-in">
 <main>
 <div class="sign-in-brand"><i class="star"></i>Alhambra</div>
-<p class="sign-in-line">{escape(_("Your wealth, live."))}</p>
+<p class="sign-in-line">{line}</p>
 {error_line(error)}{form()}{demonstration(logins)}</main>
 </body>
 </html>
@@ -50,12 +51,13 @@ def error_line(error: str | None) -> str:
 
 def form() -> str:
     """Return the form; it posts to the web process, which sets the session's cookie."""
+    email, password, sign_in = escape(_("E-mail address")), escape(_("Password")), escape(_("Sign in"))
     return f"""<form class="sign-in-form panel" action="/session" method="post">
-<label for="email">{escape(_("E-mail address"))}</label>
+<label for="email">{email}</label>
 <input id="email" name="email" type="email" autocomplete="username" required autofocus maxlength="254">
-<label for="password">{escape(_("Password"))}</label>
+<label for="password">{password}</label>
 <input id="password" name="password" type="password" autocomplete="current-password" required maxlength="200">
-<button type="submit">{escape(_("Sign in"))}</button>
+<button type="submit">{sign_in}</button>
 </form>
 """
 
@@ -65,8 +67,9 @@ def demonstration(logins: Sequence[DemoLogin]) -> str:
     if not logins:
         return ""
     buttons = "\n".join(demonstration_form(login) for login in logins)
+    heading = escape(_("Demonstration"))
     return f"""<section class="sign-in-demo">
-<h2>{escape(_("Demonstration"))}</h2>
+<h2>{heading}</h2>
 <div class="sign-in-logins">
 {buttons}
 </div>

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 from uuid import UUID
 
@@ -28,6 +29,19 @@ def test_a_catalogue_knows_every_text_of_the_source(catalogue: Path) -> None:
         known = {message.id if isinstance(message.id, str) else message.id[0] for message in read_po(source)}
     assert texts
     assert texts <= known
+
+
+def test_no_text_hides_in_an_f_string() -> None:
+    """Before Python 3.12 such a text is not found when texts are extracted, and so never translated."""
+    for file in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FormattedValue):
+                called = {
+                    one.func.id
+                    for one in ast.walk(node)
+                    if isinstance(one, ast.Call) and isinstance(one.func, ast.Name)
+                }
+                assert not called & {"_", "gettext", "ngettext"}, f"{file.name}:{node.lineno}"
 
 
 def test_a_text_without_translation_stays_english() -> None:
