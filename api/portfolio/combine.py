@@ -2,6 +2,9 @@
 
 Amounts are converted, added for each instrument and rounded once, half-even; every total is the sum of those
 rounded rows, so that totals equal rows here as on the live stream, and one portfolio alone gives its own digits.
+
+The day's profit in the target currency is that of the base currency at the rate of now, and what the move of the rate
+since the prior close made of the rest of the value: so it is the change of the value seen in the target currency.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from api.portfolio.rates import Rate
 from db.instruments import Instrument
 from stream.messages import Valuation, ValuationRow
 
@@ -60,20 +64,21 @@ class Combined:
 
 def combine(
     valuations: Sequence[Valuation],
-    rates: Mapping[str, float],
+    rates: Mapping[str, Rate],
     currency: str,
     minor_units: int,
     instruments: Mapping[str, Instrument],
 ) -> Combined:
-    """Combine valuations; `rates` says for each base currency how many units of `currency` one is.
+    """Combine valuations; `rates` says for each base currency how many units of `currency` one is and was.
 
     `epoch`, `seq` and `event_ns` are those of the one valuation, or of several the newest of each.
     """
     scale = 10.0**minor_units
-    parts: dict[str, list[tuple[ValuationRow, float]]] = defaultdict(list)
+    parts: dict[str, list[tuple[ValuationRow, Rate]]] = defaultdict(list)
     for valuation in valuations:
+        rate = rates[valuation.base_currency]
         for row in valuation.rows:
-            parts[row.symbol].append((row, rates[valuation.base_currency] * scale))
+            parts[row.symbol].append((row, Rate(rate.now * scale, rate.close * scale)))
     holdings = sorted((_merge(rows) for rows in parts.values()), key=lambda one: (-one.value, one.symbol))
     return Combined(
         currency=currency,
@@ -81,7 +86,7 @@ def combine(
         holdings=tuple(holdings),
         total_equity=sum(one.value for one in holdings),
         cash=sum(one.value for one in holdings if _attribute(instruments, one.symbol, "asset_class") == "cash"),
-        buying_power=sum(to_minor(one.buying_power * rates[one.base_currency] * scale) for one in valuations),
+        buying_power=sum(to_minor(one.buying_power * rates[one.base_currency].now * scale) for one in valuations),
         day_pnl=sum(one.day_pnl for one in holdings),
         unrealised_pnl=sum(one.unrealised_pnl for one in holdings),
         epoch=max(one.epoch for one in valuations),
@@ -112,20 +117,24 @@ def to_minor(amount: float) -> int:
     return round(round(amount * GRID) / GRID)
 
 
-def _merge(parts: list[tuple[ValuationRow, float]]) -> Holding:
+def _merge(parts: list[tuple[ValuationRow, Rate]]) -> Holding:
     newest = max((row for row, _ in parts), key=lambda row: row.price_ns)
     return Holding(
         symbol=newest.symbol,
         quantity=sum(row.quantity for row, _ in parts),
         price=newest.price,
-        value=to_minor(sum(row.value * scale for row, scale in parts)),
-        day_pnl=to_minor(sum(row.day_pnl * scale for row, scale in parts)),
-        unrealised_pnl=to_minor(sum(row.unrealised_pnl * scale for row, scale in parts)),
+        value=to_minor(sum(row.value * rate.now for row, rate in parts)),
+        day_pnl=to_minor(sum(_day_pnl(row, rate) for row, rate in parts)),
+        unrealised_pnl=to_minor(sum(row.unrealised_pnl * rate.now for row, rate in parts)),
         value_local=round(sum(row.value_local for row, _ in parts), 4),
         cost_basis=round(sum(row.cost_basis for row, _ in parts), 4),
         price_ns=newest.price_ns,
         stale=any(row.stale for row, _ in parts),
     )
+
+
+def _day_pnl(row: ValuationRow, rate: Rate) -> float:
+    return row.day_pnl * rate.now + (row.value - row.day_pnl) * (rate.now - rate.close)
 
 
 def _attribute(instruments: Mapping[str, Instrument], symbol: str, name: str) -> str:

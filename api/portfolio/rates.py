@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 REFERENCE = "USD"
 
 
 class MissingRate(LookupError):
     """Say that there is no rate for a currency."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """Hold how many units of one currency a unit of another is: now, and at the prior close."""
+
+    now: float
+    close: float
 
 
 def dollar_values(quotes: Iterable[tuple[str, str, float]]) -> dict[str, float]:

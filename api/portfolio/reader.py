@@ -17,7 +17,7 @@ from api.errors import BadRequest, NotFound, Unavailable
 from api.portfolio.combine import Combined, combine
 from api.portfolio.history import Past, read_past
 from api.portfolio.performance import Today, performance
-from api.portfolio.rates import MissingRate, conversion, dollar_values
+from api.portfolio.rates import MissingRate, Rate, conversion, dollar_values
 from db.live import LiveStore
 from db.portfolios import PortfolioInfo, Viewer, visible_portfolio, visible_portfolios
 from db.postgres import acquire
@@ -29,9 +29,10 @@ _valuation_decoder = msgspec.json.Decoder(Valuation)
 
 
 class StoredQuote(msgspec.Struct, frozen=True):
-    """Hold what is read of a stored quote."""
+    """Hold what is read of a stored quote; `prior_close` is 0 where it has none."""
 
     price: float
+    prior_close: float = 0.0
 
 
 _quote_decoder = msgspec.json.Decoder(StoredQuote)
@@ -63,8 +64,12 @@ class PortfolioReader:
         target = portfolios[0].base_currency
         foreign = {one.base_currency for one in valuations} != {target}
         values = await self._dollar_values() if foreign else {}
+        closes = await self._dollar_values(at_close=True) if foreign else {}
         try:
-            rates = {one.base_currency: conversion(values, one.base_currency, target) for one in valuations}
+            rates = {
+                code: Rate(conversion(values, code, target), conversion(closes, code, target))
+                for code in {one.base_currency for one in valuations}
+            }
         except MissingRate as error:
             raise Unavailable(f"The portfolios cannot be put together: {error}.") from error
         digits = self._catalogue.minor_units.get(target, 2)
@@ -115,15 +120,14 @@ class PortfolioReader:
         symbols = {row.symbol for valuation in valuations for row in valuation.rows}
         await self._catalogue.refresh(wanted=not symbols <= self._catalogue.instruments.keys())
 
-    async def _dollar_values(self) -> dict[str, float]:
+    async def _dollar_values(self, *, at_close: bool = False) -> dict[str, float]:
         quotes = await self._store.quotes()
         pairs = [one for one in self._catalogue.instruments.values() if one.base_currency is not None]
-        known = [
-            (one.base_currency or "", one.currency, _quote_decoder.decode(quotes[one.symbol]).price)
-            for one in pairs
-            if one.symbol in quotes
-        ]
-        return dollar_values(known)
+        known = [(one, _quote_decoder.decode(quotes[one.symbol])) for one in pairs if one.symbol in quotes]
+        return dollar_values(
+            (one.base_currency or "", one.currency, (at_close and quote.prior_close) or quote.price)
+            for one, quote in known
+        )
 
 
 def portfolio_shapes(present: Present) -> list[dict[str, object]]:

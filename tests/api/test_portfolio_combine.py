@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from api.portfolio.combine import allocation, combine
 from api.portfolio.performance import RateClose, Today, performance
-from api.portfolio.rates import MissingRate, conversion, dollar_values
+from api.portfolio.rates import MissingRate, Rate, conversion, dollar_values
 from api.portfolio.shapes import allocation_shape, holdings_shape
 from db.history import DailyValuation
 from db.instruments import Instrument
@@ -21,6 +21,7 @@ def instrument(symbol: str, asset_class: str, currency: str) -> Instrument:
     return Instrument(1, symbol, None, symbol, asset_class, "Sector", "US", currency, None, 1.0, 0.01, "")
 
 
+SAME = Rate(1.0, 1.0)
 KNOWN = {
     "AAPL": instrument("AAPL", "equity", "USD"),
     "NESN": instrument("NESN", "equity", "CHF"),
@@ -35,7 +36,7 @@ def test_totals_equal_rows_whatever_is_put_together(
     first: dict[str, tuple[int, int]], second: dict[str, tuple[int, int]], rate: float
 ) -> None:
     valuations = [create_valuation("a", first), create_valuation("b", second, currency="EUR")]
-    combined = combine(valuations, {"USD": 1.0, "EUR": rate}, "USD", 2, KNOWN)
+    combined = combine(valuations, {"USD": SAME, "EUR": Rate(rate, rate)}, "USD", 2, KNOWN)
     assert combined.total_equity == sum(one.value for one in combined.holdings)
     assert combined.day_pnl == sum(one.day_pnl for one in combined.holdings)
     assert combined.cash == sum(one.value for one in combined.holdings if one.symbol == "USD")
@@ -48,7 +49,7 @@ def test_totals_equal_rows_whatever_is_put_together(
 @given(holdings)
 def test_one_portfolio_alone_has_its_own_digits(values: dict[str, tuple[int, int]]) -> None:
     valuation = create_valuation("a", values, seq=7)
-    combined = combine([valuation], {"USD": 1.0}, "USD", 2, KNOWN)
+    combined = combine([valuation], {"USD": SAME}, "USD", 2, KNOWN)
     assert combined.amount(combined.total_equity) == valuation.total_equity
     assert combined.amount(combined.day_pnl) == valuation.day_pnl
     assert combined.amount(combined.cash) == valuation.cash
@@ -66,13 +67,21 @@ def test_the_same_instrument_in_two_portfolios_is_one_row() -> None:
         create_valuation("a", {"AAPL": (1000, 10)}),
         create_valuation("b", {"AAPL": (501, 1)}, currency="EUR"),
     ]
-    combined = combine(valuations, {"USD": 1.0, "EUR": 1.5}, "USD", 2, KNOWN)
+    combined = combine(valuations, {"USD": SAME, "EUR": Rate(1.5, 1.5)}, "USD", 2, KNOWN)
     (row,) = combined.holdings
     assert (row.value, row.day_pnl, row.quantity) == (1752, 12, 20.0)  # 1000 + 751.5 and 10 + 1.5, ties to even
 
 
+def test_the_days_profit_is_the_change_of_the_value_in_the_currency_it_is_shown_in() -> None:
+    """1,000.00 EUR that gained 10.00 today, while the euro went from 1.10 to 1.20: worth 1,089 then and 1,200 now."""
+    combined = combine(
+        [create_valuation("a", {"AAPL": (100_000, 1_000)}, currency="EUR")], {"EUR": Rate(1.2, 1.1)}, "USD", 2, KNOWN
+    )
+    assert (combined.total_equity, combined.day_pnl) == (120_000, 120_000 - 108_900)
+
+
 def test_an_unknown_instrument_is_still_counted() -> None:
-    combined = combine([create_valuation("a", {"NEW": (1000, 10)})], {"USD": 1.0}, "USD", 2, {})
+    combined = combine([create_valuation("a", {"NEW": (1000, 10)})], {"USD": SAME}, "USD", 2, {})
     assert allocation_shape(combined, {})["sector"] == [{"name": "unknown", "value": 10.0, "weight": 1.0}]
 
 
