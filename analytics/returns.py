@@ -99,3 +99,9 @@ def _months_before(day: np.datetime64, months: int) -> np.datetime64:
     last = (target + np.timedelta64(1, "M")).astype("datetime64[D]") - np.timedelta64(1, "D")
     same = target.astype("datetime64[D]") + (day.astype("datetime64[D]") - month.astype("datetime64[D]"))
     return min(same, last)
+
+
+def percent_of_opening(gain: float, value: float) -> float:
+    """Return a gain in percent of what it was made on, value less gain; 0 where that is nothing."""
+    opening = value - gain
+    return 100.0 * gain / abs(opening) if opening else 0.0

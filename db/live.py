@@ -51,7 +51,8 @@ class HealthReport(msgspec.Struct, frozen=True):
 class Progress(msgspec.Struct, frozen=True):
     """Say how far a stream worker is: next offset by partition of the quotes, and what it still has to write.
 
-    `pending` counts portfolios that changed and are not yet written; `lag` the records not yet read.
+    `pending` counts portfolios that changed and are not yet written, `lag` the records not yet read, `ticks` the quotes
+    read since the worker began with its partitions.
     """
 
     offsets: dict[str, int]

@@ -51,6 +51,7 @@ class QuoteReader:
         self._arrived = arrived
         self.partitions: list[TopicPartition] = []
         self.offsets: dict[int, int] = {}
+        self.ticks = 0
 
     async def catch_up(self) -> None:
         """Read from a little before the end up to where the end is now."""
@@ -97,6 +98,7 @@ class QuoteReader:
             self._outbox.add_letter(dead_letter(record, "unreadable", str(error)))
             return
         TICKS.inc(len(batch))
+        self.ticks += len(batch)
         for refusal in self._processor.apply_quotes(batch, now_ns):
             refused = select_quotes(batch, refusal.index)
             REFUSED.labels(refusal.reason).inc(len(refused))

@@ -22,6 +22,8 @@ TRANSACTIONS_TOPIC = "iboss.transactions.v1"
 VALUATIONS_TOPIC = "portfolio.valuations.v1"
 DEAD_LETTERS_TOPIC = "dead.letters.v1"
 PRICE_LIMIT = 1e12  # what the tables hold of a price: numeric(20, 8)
+FUTURE_TOLERANCE_NS = 5_000_000_000  # clocks of venues are seldom worse
+GRID = 16384.0  # amounts are first rounded to this part of the minor unit: binary noise then decides no tie
 TOPICS = (QUOTES_TOPIC, POSITIONS_TOPIC, TRANSACTIONS_TOPIC, VALUATIONS_TOPIC, DEAD_LETTERS_TOPIC)
 
 

@@ -15,10 +15,9 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from stream.messages import PRICE_LIMIT, QuoteBatch
+from stream.messages import FUTURE_TOLERANCE_NS, PRICE_LIMIT, QuoteBatch
 
 REFERENCE_CURRENCY = "USD"
-FUTURE_TOLERANCE_NS = 5_000_000_000
 STALE_AFTER_S = {"equity": 900, "etf": 900, "index": 900, "fx": 300, "bond": 86_400, "fund": 172_800}
 
 

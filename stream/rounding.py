@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-GRID = 16384.0
+from stream.messages import GRID
 
 
 @njit(inline="always")

@@ -7,18 +7,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from analytics.returns import percent_of_opening
 from stream.book import Book, Portfolio
 from stream.messages import Valuation, ValuationRow
 from stream.pnl import CASH, DAY, DAY_PRICE, EQUITY, UNREALISED, Revaluation
 from stream.prices import InstrumentSpec, PriceTable
 
 DIMENSIONS = ("asset_class", "sector", "country", "currency")
-
-
-def percent_of_opening(gain: float, value: float) -> float:
-    """Return a gain in percent of what it was made on, value less gain; 0 where that is nothing."""
-    opening = value - gain
-    return 100.0 * gain / abs(opening) if opening else 0.0
 
 
 def allocate(specs: Sequence[InstrumentSpec], values: Sequence[int]) -> dict[str, dict[str, int]]:

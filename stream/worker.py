@@ -33,7 +33,6 @@ from stream.metrics import (
     PORTFOLIOS,
     REVALUED,
     TICK_AGE_SECONDS,
-    TICKS,
 )
 from stream.outbox import Outbox
 from stream.prices import InstrumentSpec, UnknownCurrency
@@ -203,7 +202,7 @@ class Worker:
         store = self._connections.store
         book = self._processor.book
         PORTFOLIOS.set(len(book))
-        ticks = int(TICKS._value.get())
+        ticks = self._quotes.ticks
         pending = len(self._processor.pending())
         offsets = {str(partition): offset for partition, offset in self._quotes.offsets.items()}
         await store.report_progress(self._name, Progress(offsets, pending, len(book), lag, ticks, time.time_ns()))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from analytics.returns import percent_of_opening
 from api.live.state import Document
 from db.live import Totals, TotalsLayout
 
@@ -102,11 +103,10 @@ def _rows_and_totals(
         day_pnl += int(columns["day_pnl_reference"].sum())
         stale_equity += float((columns["equity_reference"] * columns["stale_share"]).sum())
         rows |= _rows(portfolios, columns, reference_units)
-    opening = equity - day_pnl
     totals = {
         "total_equity": equity / 10**reference_units,
         "day_pnl": day_pnl / 10**reference_units,
-        "day_pnl_pct": 100.0 * day_pnl / abs(opening) if opening else 0.0,
+        "day_pnl_pct": percent_of_opening(day_pnl, equity),
         "portfolios": len(rows),
         "stale_share": stale_equity / equity if equity else 0.0,
     }

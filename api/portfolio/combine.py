@@ -15,11 +15,10 @@ from dataclasses import dataclass
 
 from api.portfolio.rates import Rate
 from db.instruments import Instrument
-from stream.messages import Valuation, ValuationRow
+from stream.messages import GRID, Valuation, ValuationRow
 
 DIMENSIONS = ("asset_class", "sector", "country", "currency")
 UNKNOWN = "unknown"
-GRID = 16384.0  # amounts are first rounded to this part of the minor unit: binary noise then decides no tie
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +103,6 @@ def allocation(combined: Combined, instruments: Mapping[str, Instrument]) -> dic
             sums[_attribute(instruments, holding.symbol, dimension)] += holding.value
         found[dimension] = dict(sorted(sums.items(), key=lambda item: -item[1]))
     return found
-
-
-def percent_of_opening(gain: int, value: int) -> float:
-    """Return a gain in percent of what it was made on, as the stream defines it: value less gain; 0 of nothing."""
-    opening = value - gain
-    return 100.0 * gain / abs(opening) if opening else 0.0
 
 
 def to_minor(amount: float) -> int:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from analytics.returns import PeriodReturn
-from api.portfolio.combine import Combined, Holding, allocation, percent_of_opening
+from analytics.returns import PeriodReturn, percent_of_opening
+from api.portfolio.combine import Combined, Holding, allocation
 from db.instruments import Instrument
 
 Shape = dict[str, Any]

@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from stream.messages import PRICE_LIMIT, QuoteBatch
-
-FUTURE_TOLERANCE_NS = 5_000_000_000
+from stream.messages import FUTURE_TOLERANCE_NS, PRICE_LIMIT, QuoteBatch
 
 REASONS = ("", "unknown_instrument", "no_price", "not_finite", "not_positive", "crossed", "future", "too_large")
 GOOD, UNKNOWN, ABSENT, NOT_FINITE, NOT_POSITIVE, CROSSED, FUTURE, TOO_LARGE = range(8)
