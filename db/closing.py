@@ -37,7 +37,8 @@ async def external_flows(connection: asyncpg.Connection, day: date) -> list[Flow
     """Return deposits and withdrawals booked on a UTC day, summed by portfolio and currency."""
     midnight = datetime.combine(day, time(), UTC)
     rows = await connection.fetch(
-        "select portfolio_id, currency, sum(amount) from transactions where type in ('deposit', 'withdrawal') "
+        "select portfolio_id, currency, sum(amount) from transactions "
+        "where type in ('deposit', 'withdrawal') and status = 'booked' "
         "and processed_at >= $1 and processed_at < $2 group by portfolio_id, currency",
         midnight,
         midnight + timedelta(days=1),

@@ -189,7 +189,9 @@ async def test_holdings_follow_the_newest_version(desk: Desk) -> None:
 
 async def test_the_day_closes_with_its_last_minute_its_flows_and_its_return(desk: Desk) -> None:
     await given_yesterday(desk, 1500)
-    await given_deposit(desk, "100.00", "EUR")
+    await given_deposit(desk, "900.00", "EUR")
+    await desk.bank.pool.execute("update transactions set status = 'reversed'")  # no flow: it was taken back
+    await given_deposit(desk, "100.00", "EUR", reference="2")
     desk.price(165.0)
     desk.recorder.keep(LAST_MINUTE)
     await desk.recorder.write()
@@ -253,11 +255,11 @@ async def given_yesterday(desk: Desk, equity: int) -> None:
         await write_daily_valuations(connection, [yesterday])
 
 
-async def given_deposit(desk: Desk, amount: str, currency: str) -> None:
+async def given_deposit(desk: Desk, amount: str, currency: str, reference: str = "1") -> None:
     """Book a deposit of today into the portfolio in dollars."""
     at = minute(600)
     deposit = LedgerBooking(
-        "test", "1", 1, UUID(desk.dollars), "deposit", Decimal(amount), currency, processed_at=at, received_at=at
+        "test", reference, 1, UUID(desk.dollars), "deposit", Decimal(amount), currency, processed_at=at, received_at=at
     )
     async with desk.bank.pool.acquire() as connection:
         await store(connection, None, [], [deposit])
