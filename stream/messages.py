@@ -23,7 +23,6 @@ VALUATIONS_TOPIC = "portfolio.valuations.v1"
 DEAD_LETTERS_TOPIC = "dead.letters.v1"
 PRICE_LIMIT = 1e12  # what the tables hold of a price: numeric(20, 8)
 FUTURE_TOLERANCE_NS = 5_000_000_000  # clocks of venues are seldom worse
-GRID = 16384.0  # amounts are first rounded to this part of the minor unit: binary noise then decides no tie
 TOPICS = (QUOTES_TOPIC, POSITIONS_TOPIC, TRANSACTIONS_TOPIC, VALUATIONS_TOPIC, DEAD_LETTERS_TOPIC)
 
 
@@ -78,11 +77,14 @@ class Position(msgspec.Struct, frozen=True):
 
     `quantity` is negative when short. `cost_basis` is the average cost of what is held, in the
     instrument's currency; `cost_basis_base` the same at the rates of the booking dates, in the
-    portfolio's base currency. `opening_quantity` is the quantity at the prior close. `day_traded` is
-    what moved in by trades and external flows since then, in the instrument's currency: buys and
-    deposits positive, sales and withdrawals negative; dividends, interest and fees are not in it,
-    so that they count as profit or loss of the day. `realised_today` is the profit realised since the
-    prior close, in the base currency at booking rates, against average cost.
+    portfolio's base currency. `opening_quantity` is the quantity at the prior close, before any split
+    since. `day_traded` is what moved into the line by trades, exchanges, external flows and the income of
+    instruments since then, in the instrument's currency: buys and deposits positive, sales and withdrawals
+    negative; a dividend is positive for cash and negative for the instrument that paid it, whose profit it
+    is. Interest and fees that belong to no instrument are not in it, so that they count as profit or loss of
+    the day. `day_traded_base` is the same in the base currency at the rates of the bookings, None where
+    nobody knows. `realised_today` is the profit realised since the prior close, in the base currency at
+    booking rates, against average cost.
     """
 
     instrument: int
@@ -92,10 +94,14 @@ class Position(msgspec.Struct, frozen=True):
     opening_quantity: Decimal
     day_traded: Decimal
     realised_today: Decimal = Decimal(0)
+    day_traded_base: Decimal | None = None
 
 
 class PortfolioPositions(msgspec.Struct, frozen=True):
-    """Hold the full positions and cash of one portfolio at a version; a higher version replaces a lower one."""
+    """Hold the full positions and cash of one portfolio at a version; a higher version replaces a lower one.
+
+    The portfolio's day begins at midnight of `time_zone` (an IANA name).
+    """
 
     portfolio: str
     version: int
@@ -103,13 +109,15 @@ class PortfolioPositions(msgspec.Struct, frozen=True):
     positions: tuple[Position, ...]
     event_ns: int
     received_ns: int
+    time_zone: str = "UTC"
 
 
 class Booking(msgspec.Struct, frozen=True):
     """Hold one booking of the ledger, unique by (source, reference, version).
 
     `amount` is the signed effect on cash in `currency`; `quantity` the signed effect on the
-    instrument's position, with `price` per unit in the instrument's currency.
+    instrument's position, with `price` per unit in the instrument's currency. `rate_to_base` is units of the
+    portfolio's base currency for one of `currency`, None where the source does not say.
     """
 
     source: str
@@ -125,13 +133,18 @@ class Booking(msgspec.Struct, frozen=True):
     quantity: Decimal | None = None
     price: Decimal | None = None
     description: str = ""
+    rate_to_base: Decimal | None = None
 
 
 class ValuationRow(msgspec.Struct, frozen=True):
     """Hold one position as valued: amounts in base currency unless named local, rounded to the minor unit.
 
-    `price` is in the instrument's currency, `weight` a fraction of total equity, `day_pnl_pct` percent
-    of the row's value at the prior close plus what was traded in; `price_ns` is 0 for cash.
+    `price` and `prior_close` are in the instrument's currency, `weight` is a fraction of total equity,
+    `day_pnl_pct` percent of the row's value at the prior close plus what was traded in; `contribution` is the
+    row's day P&L in percent of the portfolio's equity less day P&L, so that contributions add up to the
+    portfolio's `day_pnl_pct`. `price_ns` is 0 for cash. `state` is `live`; `close` where the market has closed
+    since and this is its newest price; or `stale` where the market is open and the price too old, or there is
+    none and the prior close stands in for it (`stale` says the same as a flag).
     """
 
     instrument: int
@@ -147,6 +160,10 @@ class ValuationRow(msgspec.Struct, frozen=True):
     weight: float
     price_ns: int
     stale: bool
+    prior_close: float = 0.0
+    day_pnl_price: float = 0.0
+    contribution: float = 0.0
+    state: str = "live"
 
 
 class Valuation(msgspec.Struct, frozen=True):
@@ -154,7 +171,8 @@ class Valuation(msgspec.Struct, frozen=True):
 
     `day_pnl` = price effect (at the rates of the prior close) + currency effect; `day_pnl_pct` is percent
     of total equity less day P&L. `stale_share` is the fraction of gross value with a stale price;
-    `oldest_price_ns` the event time of the oldest price used, 0 where only cash is held.
+    `oldest_price_ns` the event time of the oldest price used, 0 where only cash is held. `version` is that of
+    the positions. `rates` are units of base currency for one of each currency held: now, at the prior close.
     """
 
     portfolio_id: str
@@ -177,6 +195,8 @@ class Valuation(msgspec.Struct, frozen=True):
     oldest_price_ns: int
     allocation: dict[str, dict[str, float]]
     rows: list[ValuationRow]
+    version: int = 0
+    rates: dict[str, tuple[float, float]] = {}  # msgspec copies it: no two valuations share it
 
 
 class DeadLetter(msgspec.Struct, frozen=True):

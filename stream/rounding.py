@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from stream.messages import GRID
+from analytics.rounding import GRID
 
 
 @njit(inline="always")

@@ -13,9 +13,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from analytics.rounding import to_minor
 from api.portfolio.rates import Rate
 from db.instruments import Instrument
-from stream.messages import GRID, Valuation, ValuationRow
+from stream.messages import Valuation, ValuationRow
 
 DIMENSIONS = ("asset_class", "sector", "country", "currency")
 UNKNOWN = "unknown"
@@ -103,11 +104,6 @@ def allocation(combined: Combined, instruments: Mapping[str, Instrument]) -> dic
             sums[_attribute(instruments, holding.symbol, dimension)] += holding.value
         found[dimension] = dict(sorted(sums.items(), key=lambda item: -item[1]))
     return found
-
-
-def to_minor(amount: float) -> int:
-    """Round an amount in minor units to a whole number of them, half-even, whatever the binary noise."""
-    return round(round(amount * GRID) / GRID)
 
 
 def _merge(parts: list[tuple[ValuationRow, Rate]]) -> Holding:
