@@ -1,7 +1,9 @@
 """Hold the positions of all portfolios as flat arrays, each portfolio in one run of them.
 
-A position takes 36 bytes of hot arrays. A new version of a portfolio is written in place when it fits
-its run, else to the end; nothing else moves, so a change never rebuilds the book.
+What a revaluation reads of a position is its instrument and its quantity: 12 bytes; its entry in the index by
+instrument takes 20 more. Everything else changes only with a booking or with the day, and is summed once into the
+constants of its portfolio. A new version of a portfolio is written in place when it fits its run, else to the end;
+nothing else moves, so a change never rebuilds the book.
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from stream.constants import PortfolioConstants
+from stream.index import InstrumentIndex
 from stream.messages import PortfolioPositions
 from stream.prices import PriceTable
 
@@ -31,12 +35,13 @@ class PositionsRefused(ValueError):
 class Portfolio:
     """Say where a portfolio stands in the book. `seq` counts its publications under its `epoch`.
 
-    `event_ns` is when its positions became what they are.
+    `zone` is the row of its time zone in the prices, `event_ns` when its positions became what they are.
     """
 
     id: str
     index: int
     base: int
+    zone: int
     partition: int
     epoch: int
     version: int
@@ -49,15 +54,20 @@ class Book:
 
     def __init__(self, prices: PriceTable, day_start_ns: int = 0, capacity: int = 1024) -> None:
         self._prices = prices
-        self.day_start_ns = day_start_ns
+        self.day_starts_ns = {0: day_start_ns}  # by time zone
         self.portfolios: list[Portfolio] = []
         self.by_id: dict[str, Portfolio] = {}
         self.start = np.zeros(0, np.int64)
-        self.count = np.zeros(0, np.int32)
-        self.room = np.zeros(0, np.int32)
+        self.count = np.zeros(0, np.int64)
+        self.room = np.zeros(0, np.int64)
         self.base = np.zeros(0, np.uint8)
+        self.zone = np.zeros(0, np.uint8)
+        self.currencies = np.zeros(0, np.uint64)
+        self.constants = PortfolioConstants()
+        self.index = InstrumentIndex(capacity)
         self.used = 0
         self.layout = 0
+        self.largest = 0
         self._allocate(capacity)
 
     def __len__(self) -> int:
@@ -76,9 +86,12 @@ class Book:
         columns = _columns(record)
         if held is None:
             held = self._append(record, partition, epoch)
+        else:
+            self._leave_index(held)
         self._place(held, len(instruments))
         held.version = record.version
         held.event_ns = record.event_ns
+        held.zone = self.zone[held.index] = self._zone(record.time_zone)
         held.base = self.base[held.index] = self._prices.currency_index[record.base_currency]
         self._write(held, instruments, columns)
         return held
@@ -88,16 +101,28 @@ class Book:
         start = int(self.start[portfolio.index])
         return slice(start, start + int(self.count[portfolio.index]))
 
-    def begin_day(self, day_start_ns: int) -> None:
-        """Open the day: what is held now is the opening quantity, nothing is traded or realised yet.
+    def begin_day(self, day_start_ns: int, zone: str = "UTC") -> list[Portfolio]:
+        """Open the day of a time zone and return its portfolios: what is held now is the opening quantity.
 
-        Positions that are already of the new day know its opening themselves.
+        Nothing is traded or realised yet. Positions that are already of the new day know its opening themselves.
         """
-        self.day_start_ns = day_start_ns
-        for portfolio in self.portfolios:
+        row = self._prices.zone(zone)
+        self.day_starts_ns[row] = day_start_ns
+        found = [portfolio for portfolio in self.portfolios if portfolio.zone == row]
+        for portfolio in found:
             if portfolio.event_ns < day_start_ns:
                 self._open(self.run(portfolio))
-            self._value_opening(portfolio)
+            self.constants.sum(self, self._prices, portfolio)
+        return found
+
+    def compact(self) -> None:
+        """Tighten the index by instrument, which doubles as it grows: for after a restore."""
+        self.index.compact()
+
+    def _zone(self, name: str) -> int:
+        zone = self._prices.zone(name)
+        self.day_starts_ns.setdefault(zone, self.day_starts_ns[0])
+        return zone
 
     def _resolve(self, record: PortfolioPositions) -> npt.NDArray[np.int64]:
         prices = self._prices
@@ -110,18 +135,15 @@ class Book:
         if (indices < 0).any():
             missing = sorted({int(one) for one in ids[indices < 0]})
             raise PositionsRefused("unknown_instrument", f"no instrument with id {missing}")
-        if len(np.unique(ids)) != len(ids):
+        if len(set(ids.tolist())) != len(ids):
             raise PositionsRefused("duplicate_instrument", "an instrument stands in two lines")
-        without = {
-            prices.specs[one].currency for one in indices.tolist() if not prices.has_rate(prices.specs[one].currency)
-        }
-        if without:
-            raise PositionsRefused("unknown_currency", f"there is no rate for {sorted(without)}")
+        held_in = {prices.specs[one].currency for one in indices.tolist()}
+        if without := sorted(code for code in held_in if not prices.has_rate(code)):
+            raise PositionsRefused("unknown_currency", f"there is no rate for {without}")
         return indices
 
     def _append(self, record: PortfolioPositions, partition: int, epoch: int) -> Portfolio:
-        base = self._prices.currency_index[record.base_currency]
-        portfolio = Portfolio(record.portfolio, len(self.portfolios), base, partition, epoch, -1)
+        portfolio = Portfolio(record.portfolio, len(self.portfolios), 0, 0, partition, epoch, -1)
         self.portfolios.append(portfolio)
         self.by_id[portfolio.id] = portfolio
         self.layout += 1
@@ -131,22 +153,24 @@ class Book:
 
     def _widen(self) -> None:
         more = max(64, len(self.start))
-        self.start = np.concatenate([self.start, np.zeros(more, np.int64)])
-        self.count = np.concatenate([self.count, np.zeros(more, np.int32)])
-        self.room = np.concatenate([self.room, np.zeros(more, np.int32)])
-        self.base = np.concatenate([self.base, np.zeros(more, np.uint8)])
+        for name in ("start", "count", "room", "base", "zone", "currencies"):
+            column = getattr(self, name)
+            setattr(self, name, np.concatenate([column, np.zeros(more, column.dtype)]))
+        self.constants.widen(more)
 
     def _place(self, portfolio: Portfolio, size: int) -> None:
         """Give the portfolio a run of at least `size`: its own, or a new one at the end."""
         index = portfolio.index
         if size > self.room[index]:
-            room = size + SPARE
+            # a portfolio comes with its size, and keeps room for a few more once it has grown
+            room = size if portfolio.version < 0 else size + SPARE
             while self.used + room > len(self.instrument):
                 self._allocate(2 * len(self.instrument))
             self.start[index] = self.used
             self.room[index] = room
             self.used += room
         self.count[index] = size
+        self.largest = max(self.largest, size)
 
     def _allocate(self, capacity: int) -> None:
         def grown(name: str, kind: type) -> npt.NDArray[Any]:
@@ -157,12 +181,12 @@ class Book:
 
         self.instrument = grown("instrument", np.uint32)
         self.quantity = grown("quantity", np.float64)
-        self.traded = grown("traded", np.float64)
-        self.opening_value = grown("opening_value", np.float64)
-        self.cost_base = grown("cost_base", np.float64)
-        # cold: only for documents and for the roll of the day
+        # cold: for documents and for the constants
         self.opening_quantity = grown("opening_quantity", np.float64)
+        self.traded = grown("traded", np.float64)
+        self.traded_base = grown("traded_base", np.float64)
         self.cost_local = grown("cost_local", np.float64)
+        self.cost_base = grown("cost_base", np.float64)
         self.realised = grown("realised", np.float64)
 
     def _write(
@@ -170,46 +194,48 @@ class Book:
     ) -> None:
         run = self.run(portfolio)
         self.instrument[run] = instruments
-        self.quantity[run], self.traded[run], self.cost_base[run] = columns[:3]
-        self.opening_quantity[run], self.cost_local[run], self.realised[run] = columns[3:]
-        if portfolio.event_ns < self.day_start_ns:  # nothing has moved since an earlier day
+        self.quantity[run], self.opening_quantity[run], self.traded[run] = columns[:3]
+        self.traded_base[run], self.cost_local[run], self.cost_base[run], self.realised[run] = columns[3:]
+        if portfolio.event_ns < self.day_starts_ns[portfolio.zone]:  # nothing has moved since an earlier day
             self._open(run)
-        self._value_opening(portfolio)
+        held_in = set(self._prices.currency[instruments].tolist()) | {portfolio.base}
+        self.currencies[portfolio.index] = sum({1 << currency % 64 for currency in held_in})
+        self.constants.sum(self, self._prices, portfolio)
+        self.index.fit(len(self._prices.specs), len(self.instrument))
+        self.index.add(self.instrument[run], self.quantity[run], run.start, portfolio.index)
+
+    def _leave_index(self, portfolio: Portfolio) -> None:
+        run = self.run(portfolio)
+        self.index.remove(self.instrument[run], run.start)
 
     def _open(self, run: slice) -> None:
         self.opening_quantity[run] = self.quantity[run]
         self.traded[run] = 0.0
+        self.traded_base[run] = 0.0
         self.realised[run] = 0.0
-
-    def _value_opening(self, portfolio: Portfolio) -> None:
-        """Value the opening quantities at the prior closes of prices and rates, in base currency."""
-        prices = self._prices
-        run = self.run(portfolio)
-        instruments = self.instrument[run]
-        close = np.nan_to_num(prices.prior_close[instruments], nan=0.0) * prices.factor[instruments]
-        cross = prices.cross_close[prices.currency[instruments], portfolio.base] / prices.scale[portfolio.base]
-        self.opening_value[run] = self.opening_quantity[run] * close * cross
 
 
 def _columns(record: PortfolioPositions) -> npt.NDArray[np.float64]:
-    """Return the amounts as float64 [column, line]; refuses what no table could hold."""
+    """Return the amounts as float64 [column, line], NaN for a traded amount that is unknown; refuses absurd ones."""
     amounts = [
         (
             line.quantity,
-            line.day_traded,
-            line.cost_basis_base,
             line.opening_quantity,
+            line.day_traded,
+            0 if line.day_traded_base is None else line.day_traded_base,
             line.cost_basis,
+            line.cost_basis_base,
             line.realised_today,
         )
         for line in record.positions
     ]
     try:
-        columns = np.array(amounts, np.float64).reshape(len(amounts), 6)
+        columns = np.array(amounts, np.float64).reshape(len(amounts), 7)
     except ValueError as error:  # a signalling NaN
         raise PositionsRefused("not_finite", "an amount is not a number") from error
     if not np.isfinite(columns).all():
         raise PositionsRefused("not_finite", "an amount is not a finite number")
     if (np.abs(columns) >= AMOUNT_LIMIT).any():
         raise PositionsRefused("too_large", f"an amount is {AMOUNT_LIMIT:g} or more")
+    columns[[line.day_traded_base is None for line in record.positions], 3] = np.nan
     return columns.T

@@ -1,240 +1,251 @@
-"""Compute market value and profit and loss, row by row and in total, in one compiled pass.
+"""Keep every portfolio's value up to date: by what has changed where that is cheaper, else by one pass over all.
 
-For a position of quantity q at unit value p (price times factor, local currency), traded t since the prior
-close, opening value o (base currency), with the cross rate x now and y at the prior close:
-
-    value            = q p x
-    day P&L          = (q p - t) x - o
-      price effect   = (q p - t) y - o           at the rates of the prior close
-      currency effect = day P&L - price effect
-    unrealised P&L   = q p x - cost              cost in base currency at booking rates; nothing for cash
-
-Each is rounded once to the minor unit (`stream.rounding`); every total is the sum of rounded rows in
-integers, so that totals equal rows exactly.
+The formulas stand in `analytics.revaluation`, the passes in `stream.kernels`.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import time
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from stream import kernels
 from stream.book import Book, Portfolio
+from stream.constants import COST, OPENING, REALISED, TRADED, TRADED_AT_CLOSE, fixed_amounts
+from stream.dimensions import Dimensions
 from stream.prices import PriceTable
-from stream.rounding import round_minor
 
-EQUITY, CASH, DAY, DAY_PRICE, UNREALISED = range(5)
-TOTALS = 5
+BLOCK = 1280  # values of a block, at least: with what it is made from they stay in the first level of cache
+FORGET = 0.2  # share of the newest measurement in the running figure
+MEASURABLE = 2_000  # entries or positions; fewer take too short a time to tell
+
+VALUE, DAY, DAY_PRICE, UNREALISED, REALISED_TODAY, LOCAL_VALUE, LOCAL_COST = range(7)
+ROW_COLUMNS = 7
+
+
+class Pace:
+    """Know what a pass costs, so that the cheaper one is taken: nanoseconds a position, as measured here.
+
+    Begins with what `alhambra bench book` finds where neither pass finds its data in a cache.
+    """
+
+    def __init__(self) -> None:
+        self.full_ns = 4.5
+        self.change_ns = 25.0
+
+    def prefers_changes(self, entries: int, positions: int) -> bool:
+        """Say whether following `entries` of the index costs less than a pass over all positions."""
+        return entries * self.change_ns < positions * self.full_ns
+
+    def took(self, *, full: bool, size: int, spent_ns: int) -> None:
+        """Learn what a pass over `size` entries or positions took."""
+        if size < MEASURABLE:
+            return
+        if full:
+            self.full_ns += FORGET * (spent_ns / size - self.full_ns)
+        else:
+            self.change_ns += FORGET * (spent_ns / size - self.change_ns)
 
 
 class Revaluation:
-    """Keep the totals of every portfolio in integer minor units, and who has changed since last published.
+    """Keep equity and allocation of every portfolio in whole minor units, and who has changed since last published.
 
-    `totals` is int64 [portfolio, (equity, cash, day P&L, its price effect, unrealised P&L)]; `stale_share`
-    float64, `oldest_price_ns` int64 and `pending` uint8 by portfolio.
+    `equity` is float64 by portfolio, `sums` float64 [portfolio, column of `dimensions`], `pending` uint8.
     """
 
     def __init__(self, prices: PriceTable, book: Book) -> None:
         self._prices = prices
         self._book = book
-        self.totals = np.zeros((0, TOTALS), np.int64)
-        self.stale_share = np.zeros(0)
-        self.oldest_price_ns = np.zeros(0, np.int64)
+        self._turn = 0
+        self._touched: set[int] = set()
+        self._values = np.zeros(BLOCK)
+        self._seen = np.zeros(0, np.int64)
+        self._unit_base = np.zeros((len(prices.currencies), 0))
+        self.pace = Pace()
+        self.dimensions = Dimensions()
+        self.equity = np.zeros(0)
+        self.sums = np.zeros((0, 0))
         self.pending = np.zeros(0, np.uint8)
-        self.touched = np.zeros(0, np.uint8)
 
     def touch(self, portfolio: Portfolio) -> None:
-        """Have a portfolio revalued whatever its prices do: its positions have changed."""
-        self._fit()
-        self.touched[portfolio.index] = 1
+        """Have a portfolio valued anew whatever its prices do: its positions have changed."""
+        self._touched.add(portfolio.index)
 
     def run(self, now_ns: int) -> int:
-        """Revalue every portfolio that a new price, rate or version has touched; return how many."""
-        self._fit()
+        """Bring every portfolio up to the newest prices and positions; return how many that touched."""
         prices, book = self._prices, self._book
-        was_stale = prices.stale
         prices.refresh(now_ns)
-        changed = _revalue(
-            len(book),
+        self._fit()
+        self._turn += 1
+        changed = prices.changed[: prices.changes]
+        entries = int(book.index.count[changed].sum())
+        rated = bool(prices.currency_dirty.any())
+        if not rated and self.pace.prefers_changes(entries, book.used):
+            self._follow(changed, entries)
+        else:
+            self._pass_over_all()
+        touched = self._mark(changed, entries, rated=rated)
+        prices.settle()
+        return touched + self._value_touched()
+
+    def value_one(self, portfolio: Portfolio) -> None:
+        """Value one portfolio anew at the prices of the last run."""
+        self._fit()
+        self._pass(portfolio.index, portfolio.index + 1)
+        self._touched.discard(portfolio.index)
+
+    def is_touched(self, portfolio: Portfolio) -> bool:
+        """Say whether its positions have changed since it was last valued."""
+        return portfolio.index in self._touched
+
+    def rows(self, portfolio: Portfolio) -> npt.NDArray[np.float64]:
+        """Return the rows, in whole minor units: float64 [position, (value, day P&L, its price effect, …)].
+
+        The columns are VALUE to LOCAL_COST; the last two are in minor units of the instrument's currency.
+        """
+        prices, book = self._prices, self._book
+        run = book.run(portfolio)
+        moving = np.empty((run.stop - run.start, 4))
+        kernels.value_rows(
+            run.start,
+            portfolio.base,
+            book.instrument,
+            book.quantity,
+            book.cost_local,
+            prices.unit_value,
+            prices.currency,
+            prices.cross_close[portfolio.zone],
+            prices.scale,
+            self._unit_base,
+            moving,
+        )
+        fixed = fixed_amounts(book, prices, portfolio)
+        rows = np.empty((len(moving), ROW_COLUMNS))
+        value, opening = moving[:, 0], fixed[:, OPENING]
+        rows[:, VALUE] = value
+        rows[:, DAY] = value - opening - fixed[:, TRADED]
+        rows[:, DAY_PRICE] = moving[:, 1] - opening - fixed[:, TRADED_AT_CLOSE]
+        rows[:, UNREALISED] = np.where(prices.cash[book.instrument[run]], 0.0, value - fixed[:, COST])
+        rows[:, REALISED_TODAY] = fixed[:, REALISED]
+        rows[:, LOCAL_VALUE:] = moving[:, 2:]
+        return rows
+
+    def cash(self, size: int) -> npt.NDArray[np.float64]:
+        """Return the cash of the first `size` portfolios."""
+        cash: npt.NDArray[np.float64] = self.sums[:size, self.dimensions.cash_columns()].sum(axis=1)
+        return cash
+
+    def at_close_rates(self, size: int) -> npt.NDArray[np.float64]:
+        """Return float64 [portfolio, (value at the rates of the prior close, gross value, of that stale)]."""
+        prices, book = self._prices, self._book
+        totals = np.empty((size, 3))
+        kernels.sum_at_close_rates(
+            size,
+            book.start,
+            book.count,
+            book.base,
+            book.zone,
+            book.instrument,
+            book.quantity,
+            prices.unit_value,
+            prices.currency,
+            prices.cross_close,
+            prices.state,
+            self._unit_base,
+            totals,
+        )
+        return totals
+
+    def _follow(self, changed: npt.NDArray[np.int64], entries: int) -> None:
+        prices, book = self._prices, self._book
+        began = time.perf_counter_ns()
+        kernels.value_changes(
+            changed,
+            prices.unit_value,
+            prices.currency,
+            prices.cross,
+            self._unit_base,
+            self.dimensions.codes,
+            book.index.start,
+            book.index.count,
+            book.index.holder,
+            book.index.quantity,
+            book.base,
+            self.equity,
+            self.sums,
+            self._values,
+        )
+        self.pace.took(full=False, size=entries, spent_ns=time.perf_counter_ns() - began)
+
+    def _pass_over_all(self) -> None:
+        prices = self._prices
+        began = time.perf_counter_ns()
+        kernels.fill_units(prices.unit_value, prices.currency, prices.cross, self._unit_base)
+        self._pass(0, len(self._book))
+        self.pace.took(full=True, size=self._book.used, spent_ns=time.perf_counter_ns() - began)
+
+    def _pass(self, first: int, last: int) -> None:
+        book = self._book
+        kernels.value_all(
+            first,
+            last,
             book.start,
             book.count,
             book.base,
             book.instrument,
             book.quantity,
-            book.traded,
-            book.opening_value,
-            book.cost_base,
-            prices.unit_value,
-            prices.currency,
-            prices.cash,
-            prices.cross,
-            prices.cross_close,
-            prices.scale,
-            prices.dirty | (prices.stale != was_stale),
-            prices.currency_dirty,
-            prices.stale,
-            prices.price_ns,
-            self.touched,
-            self.totals,
-            self.stale_share,
-            self.oldest_price_ns,
-            self.pending,
+            self._unit_base,
+            self.dimensions.codes,
+            self.equity,
+            self.sums,
+            self._values,
         )
-        prices.settle()
-        self.touched[:] = 0
-        return int(changed)
 
-    def rows(self, portfolio: Portfolio) -> npt.NDArray[np.int64]:
-        """Return the rows in minor units: int64 [position, (value, day P&L, price effect, unrealised, local value)]."""
-        prices, book = self._prices, self._book
-        run = book.run(portfolio)
-        rows = np.empty((run.stop - run.start, 5), np.int64)
-        _value_rows(
-            run.start,
-            portfolio.base,
-            book.instrument,
-            book.quantity,
-            book.traded,
-            book.opening_value,
-            book.cost_base,
-            prices.unit_value,
-            prices.currency,
-            prices.cash,
-            prices.cross,
-            prices.cross_close,
-            prices.scale,
-            rows,
+    def _mark(self, changed: npt.NDArray[np.int64], entries: int, *, rated: bool) -> int:
+        """Mark who is to be published; return how many."""
+        book, turn = self._book, self._turn
+        size = len(book)
+        if entries > size * 4:  # nearly everybody holds one of them
+            self.pending[:size] = 1
+            return size
+        touched = 0
+        if rated:
+            moved = np.uint64(sum({1 << int(one) % 64 for one in np.flatnonzero(self._prices.currency_dirty)}))
+            touched = kernels.mark_currencies(size, book.currencies, moved, turn, self._seen, self.pending)
+        index = book.index
+        return touched + int(
+            kernels.mark_holders(changed, index.start, index.count, index.holder, turn, self._seen, self.pending)
         )
-        return rows
+
+    def _value_touched(self) -> int:
+        """Value the portfolios whose positions have changed; return how many the prices had not touched anyway."""
+        fresh = [one for one in self._touched if self._seen[one] != self._turn]
+        for one in self._touched:
+            self._pass(one, one + 1)
+            self.pending[one] = 1
+        self._touched.clear()
+        return len(fresh)
 
     def _fit(self) -> None:
-        missing = len(self._book) - len(self.pending)
-        if missing <= 0:
-            return
-        more = max(missing, 64, len(self.pending))
-        self.totals = np.concatenate([self.totals, np.zeros((more, TOTALS), np.int64)])
-        self.stale_share = np.concatenate([self.stale_share, np.zeros(more)])
-        self.oldest_price_ns = np.concatenate([self.oldest_price_ns, np.zeros(more, np.int64)])
-        self.pending = np.concatenate([self.pending, np.zeros(more, np.uint8)])
-        self.touched = np.concatenate([self.touched, np.zeros(more, np.uint8)])
-
-
-@njit(inline="always")
-def _amounts(
-    local: float, traded: float, opening: float, cost: float, cash: bool, cross: float, cross_close: float, scale: float
-) -> tuple[float, float, float, float]:
-    value = round_minor(local * cross)
-    day = round_minor((local - traded) * cross - opening * scale)
-    price = round_minor((local - traded) * cross_close - opening * scale)
-    unrealised = 0.0 if cash else round_minor(local * cross - cost * scale)
-    return value, day, price, unrealised
-
-
-@njit(cache=True)
-def _revalue(
-    portfolios: int,
-    start: Any,
-    count: Any,
-    base: Any,
-    instrument: Any,
-    quantity: Any,
-    traded: Any,
-    opening: Any,
-    cost: Any,
-    unit_value: Any,
-    currency: Any,
-    cash: Any,
-    cross: Any,
-    cross_close: Any,
-    scale: Any,
-    dirty: Any,
-    currency_dirty: Any,
-    stale: Any,
-    price_ns: Any,
-    touched: Any,
-    totals: Any,
-    stale_share: Any,
-    oldest: Any,
-    pending: Any,
-) -> int:
-    changed = 0
-    for p in range(portfolios):
-        b = base[p]
-        first = start[p]
-        stop = first + count[p]
-        seen = touched[p] | currency_dirty[b]
-        for k in range(first, stop):
-            s = instrument[k]
-            seen |= dirty[s] | currency_dirty[currency[s]]
-        if not seen:
-            continue
-        changed += 1
-        pending[p] = 1
-        equity = in_cash = day = price = unrealised = gross = stale_gross = 0.0
-        oldest_ns = np.int64(0)
-        for k in range(first, stop):
-            s = instrument[k]
-            c = currency[s]
-            v, d, e, u = _amounts(
-                quantity[k] * unit_value[s],
-                traded[k],
-                opening[k],
-                cost[k],
-                cash[s],
-                cross[c, b],
-                cross_close[c, b],
-                scale[b],
-            )
-            equity += v
-            day += d
-            price += e
-            unrealised += u
-            gross += abs(v)
-            if cash[s]:
-                in_cash += v
-            else:
-                oldest_ns = price_ns[s] if oldest_ns == 0 else min(oldest_ns, price_ns[s])
-            if stale[s]:
-                stale_gross += abs(v)
-        totals[p, EQUITY] = np.int64(equity)
-        totals[p, CASH] = np.int64(in_cash)
-        totals[p, DAY] = np.int64(day)
-        totals[p, DAY_PRICE] = np.int64(price)
-        totals[p, UNREALISED] = np.int64(unrealised)
-        stale_share[p] = stale_gross / gross if gross > 0.0 else 0.0
-        oldest[p] = oldest_ns
-    return changed
-
-
-@njit(cache=True)
-def _value_rows(
-    start: int,
-    base: int,
-    instrument: Any,
-    quantity: Any,
-    traded: Any,
-    opening: Any,
-    cost: Any,
-    unit_value: Any,
-    currency: Any,
-    cash: Any,
-    cross: Any,
-    cross_close: Any,
-    scale: Any,
-    rows: Any,
-) -> None:
-    for i in range(len(rows)):
-        k = start + i
-        s = instrument[k]
-        c = currency[s]
-        local = quantity[k] * unit_value[s]
-        v, d, e, u = _amounts(
-            local, traded[k], opening[k], cost[k], cash[s], cross[c, base], cross_close[c, base], scale[base]
-        )
-        rows[i, 0] = np.int64(v)
-        rows[i, 1] = np.int64(d)
-        rows[i, 2] = np.int64(e)
-        rows[i, 3] = np.int64(u)
-        rows[i, 4] = np.int64(round_minor(local * scale[c]))
+        """Make room for portfolios, instruments and columns that have come since."""
+        prices, book = self._prices, self._book
+        if len(self.dimensions.codes) < len(prices.specs):
+            self.dimensions.learn(prices.specs)
+            book.index.fit(len(prices.specs), len(book.instrument))
+            units = np.zeros((len(prices.currencies), len(prices.specs)))
+            kernels.fill_units(prices.unit_value, prices.currency, prices.cross, units)
+            units[:, : self._unit_base.shape[1]] = self._unit_base
+            self._unit_base = units
+        size = max(len(book.start), 1)
+        if self.sums.shape != (size, self.dimensions.width):
+            sums = np.zeros((size, self.dimensions.width))
+            sums[: len(self.sums), : self.sums.shape[1]] = self.sums
+            self.sums = sums
+        if len(self.equity) < size:
+            more = size - len(self.equity)
+            self.equity = np.concatenate([self.equity, np.zeros(more)])
+            self.pending = np.concatenate([self.pending, np.zeros(more, np.uint8)])
+            self._seen = np.concatenate([self._seen, np.zeros(more, np.int64)])
+        if book.largest > len(self._values):
+            self._values = np.zeros(2 * book.largest)

@@ -1,38 +1,27 @@
 """Hold the newest price of every instrument and the rates that follow from them, as arrays.
 
-The newest event wins, whatever the order of arrival. An instrument that has had no quote stands at its
-prior close and counts as stale. Rates of exchange are instruments like any other; every currency is
-measured against the reference currency, and a cross rate is the quotient of two.
+The newest event wins, whatever the order of arrival. An instrument that has had no quote stands at its newest
+close. Rates of exchange are instruments like any other; every currency is measured against the reference
+currency, and a cross rate is the quotient of two. Prior closes are by time zone: the days of portfolios begin there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from stream.messages import FUTURE_TOLERANCE_NS, PRICE_LIMIT, QuoteBatch
+from analytics.revaluation import REFERENCE_CURRENCY
+from stream.messages import FUTURE_TOLERANCE_NS, QuoteBatch
+from stream.quotes import Refusal, apply_quotes, refusals
 
-REFERENCE_CURRENCY = "USD"
 STALE_AFTER_S = {"equity": 900, "etf": 900, "index": 900, "fx": 300, "bond": 86_400, "fund": 172_800}
-
-
-REASONS = (
-    "",
-    "unknown_instrument",
-    "no_price",
-    "not_finite",
-    "not_positive",
-    "crossed",
-    "future",
-    "too_large",
-    "cash_has_no_quote",
-)
-UNKNOWN, ABSENT, NOT_FINITE, NOT_POSITIVE, CROSSED, FUTURE, TOO_LARGE, CASH_QUOTE = range(1, 9)
+STATES = ("live", "close", "stale")
+LIVE, CLOSE, STALE = range(3)
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -43,7 +32,8 @@ Flags = npt.NDArray[np.uint8]
 class InstrumentSpec:
     """Say what an instrument is; `prior_close` is NaN where it has none, `prior_close_ns` when it was made.
 
-    Of a rate of exchange `base_currency` is set: the price is units of `currency` for one of it.
+    Of a rate of exchange `base_currency` is set: the price is units of `currency` for one of it. `exchange` is the
+    code of the market whose sessions it follows, None for what trades around the clock.
     """
 
     id: int
@@ -57,14 +47,7 @@ class InstrumentSpec:
     price_factor: float
     prior_close: float
     prior_close_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Say why the quotes at `index` of a batch were refused."""
-
-    reason: str
-    index: npt.NDArray[np.int64]
+    exchange: str | None = None
 
 
 class UnknownCurrency(ValueError):
@@ -72,20 +55,37 @@ class UnknownCurrency(ValueError):
 
 
 class PriceTable:
-    """Keep marks by dense index (the order in which instruments were added), and crosses by currency."""
+    """Keep marks by dense index (the order in which instruments were added), and crosses by currency.
+
+    Columns by instrument: `mark` (NaN before the first quote) and `mark_ns`, as quotes bring them; and, as of the
+    last `refresh`, `price`, `price_ns`, `unit_value` (price times factor) and `state`. `prior_close` and
+    `prior_close_ns` are [zone, instrument]. `cross` is [from, into]: minor units of `into` for one unit of `from`;
+    `cross_close` the same at the prior closes, [zone, from, into]. `changed[:changes]` are the instruments whose
+    price, time of price or state a revaluation has not seen yet, `currency_dirty` the currencies whose rate moved.
+    """
 
     def __init__(self, minor_units: Mapping[str, int], specs: Sequence[InstrumentSpec] = ()) -> None:
         self.currencies = tuple(sorted(minor_units))
         self.currency_index = {code: index for index, code in enumerate(self.currencies)}
         self.scale: Floats = np.array([10.0 ** minor_units[code] for code in self.currencies])
         self.specs: list[InstrumentSpec] = []
+        self.zones: dict[str, int] = {"UTC": 0}
         self.index_of: npt.NDArray[np.int32] = np.empty(0, np.int32)
         self.mark: Floats = np.empty(0)
         self.mark_ns: Ints = np.empty(0, np.int64)
         self.newest_ns = 0
-        self._stale_after: Ints = np.empty(0, np.int64)
         self.dirty: Flags = np.empty(0, np.uint8)
+        self.prior_close: Floats = np.empty((1, 0))
+        self.prior_close_ns: Ints = np.empty((1, 0), np.int64)
+        self.state: Flags = np.empty(0, np.uint8)
+        self.currency_dirty: Flags = np.zeros(len(self.currencies), np.uint8)
         self.add(specs)
+
+    @property
+    def stale(self) -> npt.NDArray[np.bool_]:
+        """Return which instruments are stale."""
+        found: npt.NDArray[np.bool_] = self.state == STALE
+        return found
 
     def add(self, specs: Sequence[InstrumentSpec]) -> None:
         """Add instruments at the end, so that the indices of those known stay; known ids are left as they are."""
@@ -98,20 +98,54 @@ class PriceTable:
         self.mark = np.concatenate([self.mark, np.where(cash, 1.0, np.nan)])
         self.mark_ns = np.concatenate([self.mark_ns, np.zeros(len(fresh), np.int64)])
         self.dirty = np.concatenate([self.dirty, np.ones(len(fresh), np.uint8)])
+        self.state = np.concatenate([self.state, np.zeros(len(fresh), np.uint8)])
+        closes = np.where(cash, 1.0, np.array([spec.prior_close for spec in fresh], np.float64))
+        made = np.array([spec.prior_close_ns for spec in fresh], np.int64)
+        zones = len(self.zones)
+        self.prior_close = np.concatenate([self.prior_close, np.tile(closes, (zones, 1))], axis=1)
+        self.prior_close_ns = np.concatenate([self.prior_close_ns, np.tile(made, (zones, 1))], axis=1)
         self._index()
         self.refresh(0)
 
-    def roll(self, closes: Mapping[int, tuple[float, int]]) -> None:
-        """Replace the prior closes: id → (close, event time of the close in nanoseconds)."""
-        self.specs = [spec if spec.id not in closes else _with_close(spec, *closes[spec.id]) for spec in self.specs]
-        self._index()
+    def zone(self, name: str) -> int:
+        """Return the row of a time zone's prior closes; a new one begins with the closes the instruments came with."""
+        found = self.zones.get(name)
+        if found is None:
+            found = self.zones[name] = len(self.zones)
+            self.prior_close = np.concatenate([self.prior_close, self.prior_close[:1]])
+            self.prior_close_ns = np.concatenate([self.prior_close_ns, self.prior_close_ns[:1]])
+            self._derive_closes()
+        return found
+
+    def roll(self, zone: str, closes: Mapping[int, tuple[float, int]]) -> None:
+        """Replace a zone's prior closes: id → (close, event time of the close in nanoseconds)."""
+        row = self.zone(zone)
+        for identity, (close, made_ns) in closes.items():
+            index = self.index_of[identity]
+            self.prior_close[row, index] = close
+            self.prior_close_ns[row, index] = made_ns
+            if row == 0:
+                spec = self.specs[index]
+                self.specs[index] = replace(spec, prior_close=close, prior_close_ns=made_ns)
+        self._derive_closes()
         self.dirty[:] = 1
-        self.refresh(0)
+
+    def closes(self, zone: int, instruments: npt.NDArray[np.uint32]) -> Floats:
+        """Return the prior closes of instruments (by dense index) in a zone, 0 where there is none."""
+        found: Floats = np.nan_to_num(self.prior_close[zone, instruments], nan=0.0)
+        return found
+
+    def follow_sessions(self, opened_ns: Ints, last_end_ns: Ints) -> None:
+        """Take what `state` goes by, by instrument: when its session that runs now opened, and when the last one ended.
+
+        `opened_ns` is 0 for what is open for ever, and negative where the market is closed now.
+        """
+        self._opened_ns, self._last_end_ns = opened_ns, last_end_ns
 
     def apply(self, batch: QuoteBatch, now_ns: int) -> list[Refusal]:
         """Take a batch; return what was refused and why. The rest has become the newest price where it is newer."""
         codes = np.zeros(len(batch), np.uint8)
-        refused, newest = _apply_quotes(
+        refused, newest = apply_quotes(
             self.index_of,
             batch.instrument,
             batch.bid,
@@ -126,49 +160,69 @@ class PriceTable:
             codes,
         )
         self.newest_ns = max(self.newest_ns, newest)
-        if not refused:
-            return []
-        present = np.unique(codes[codes > 0]).tolist()
-        return [Refusal(REASONS[code], np.flatnonzero(codes == code)) for code in present]
+        return refusals(codes) if refused else []
 
     def refresh(self, now_ns: int) -> None:
-        """Derive from the marks what a revaluation needs: unit values, crosses, what changed and what is stale."""
-        self.price = np.where(np.isnan(self.mark), self.prior_close, self.mark)
-        np.nan_to_num(self.price, copy=False, nan=0.0)
-        self.unit_value = self.price * self.factor
-        self.stale = np.where(
-            self.cash, False, (self.mark_ns == 0) | (now_ns - self.mark_ns > self._stale_after)
-        ).astype(np.uint8)
-        self.price_ns = np.where(self.cash, 0, np.where(self.mark_ns == 0, self.prior_close_ns, self.mark_ns))
-        rates = self._rates(self.price)
-        self.cross = rates[:, None] / rates[None, :] * self.scale[None, :]
-        self.currency_dirty = self._currencies_touched()
+        """Derive from the marks what a revaluation needs: prices, their states, crosses, and what has changed."""
+        self.changes = _derive(
+            now_ns,
+            self.mark,
+            self.mark_ns,
+            self._close,
+            self._close_ns,
+            self.factor,
+            self.cash,
+            self._stale_after,
+            self._opened_ns,
+            self._last_end_ns,
+            self.price,
+            self.price_ns,
+            self.unit_value,
+            self.state,
+            self.dirty,
+            self.changed,
+        )
+        rated = self._rated
+        self.currency_dirty[rated] |= self.dirty[self._rate_instrument[rated]]
+        if self.currency_dirty.any():
+            rates = self._rates(self.price)
+            self.cross = rates[:, None] / rates[None, :] * self.scale[None, :]
 
     def settle(self) -> None:
         """Forget what changed: the revaluation has seen it."""
         self.dirty[:] = 0
+        self.currency_dirty[:] = 0
 
     def rate(self, code: str, into: str) -> float:
         """Return the cross rate: units of `into` for one unit of `code`."""
         scale = float(self.scale[self.currency_index[into]])
         return float(self.cross[self.currency_index[code], self.currency_index[into]]) / scale
 
+    def has_rate(self, code: str) -> bool:
+        """Say whether amounts in this currency can be converted."""
+        index = self.currency_index.get(code)
+        if code == REFERENCE_CURRENCY or index is None or self._rate_instrument[index] < 0:
+            return code == REFERENCE_CURRENCY
+        return bool(self.price[self._rate_instrument[index]] > 0.0)
+
     def _index(self) -> None:
         """Lay the static columns anew from the specifications."""
-        specs = self.specs
+        specs, size = self.specs, len(self.specs)
         ids = np.array([spec.id for spec in specs], np.int64)
-        self.index_of = np.full(int(ids.max()) + 1 if len(ids) else 0, -1, np.int32)
-        self.index_of[ids] = np.arange(len(ids))
+        self.index_of = np.full(int(ids.max()) + 1 if size else 0, -1, np.int32)
+        self.index_of[ids] = np.arange(size)
         self.currency = np.array([self.currency_index[spec.currency] for spec in specs], np.uint8)
         self.factor = np.array([spec.price_factor for spec in specs], np.float64)
-        self.prior_close = np.array([spec.prior_close for spec in specs], np.float64)
-        self.prior_close_ns = np.array([spec.prior_close_ns for spec in specs], np.int64)
         self.cash = np.array([spec.asset_class == "cash" for spec in specs], bool)
-        self.prior_close[self.cash] = 1.0
         self._stale_after = np.array([STALE_AFTER_S.get(spec.asset_class, 900) for spec in specs], np.int64) * 10**9
+        self._opened_ns = np.zeros(size, np.int64)
+        self._last_end_ns = np.zeros(size, np.int64)
+        self.price, self.unit_value = np.empty(size), np.empty(size)
+        self.price_ns, self.changed = np.empty(size, np.int64), np.empty(size, np.int64)
+        self.changes = 0
         self._index_rates()
-        rates = self._rates(np.nan_to_num(self.prior_close, nan=0.0))
-        self.cross_close = rates[:, None] / rates[None, :] * self.scale[None, :]
+        self._derive_closes()
+        self.currency_dirty[:] = 1
 
     def _index_rates(self) -> None:
         """Find for each currency the instrument that is its rate, and which way round it is quoted."""
@@ -182,27 +236,23 @@ class PriceTable:
             elif spec.base_currency == REFERENCE_CURRENCY:
                 self._rate_instrument[self.currency_index[spec.currency]] = index
                 self._rate_inverse[self.currency_index[spec.currency]] = True
+        self._rated = np.flatnonzero(self._rate_instrument >= 0)
+
+    def _derive_closes(self) -> None:
+        """Derive each zone's crosses at the prior closes, and each instrument's newest close, which stands in for a price."""
+        rates = [self._rates(np.nan_to_num(closes, nan=0.0)) for closes in self.prior_close]
+        self.cross_close: Floats = np.array([one[:, None] / one[None, :] * self.scale[None, :] for one in rates])
+        newest = self.prior_close_ns.argmax(axis=0)
+        columns = np.arange(len(self.specs))
+        self._close = np.nan_to_num(self.prior_close[newest, columns], nan=0.0)
+        self._close_ns = self.prior_close_ns[newest, columns]
 
     def _rates(self, price: Floats) -> Floats:
         """Return the value of one unit of each currency in the reference currency; 1 where it has no rate."""
-        has_rate = self._rate_instrument >= 0
         quoted = np.ones(len(self.currencies))
-        quoted[has_rate] = price[self._rate_instrument[has_rate]]
+        quoted[self._rated] = price[self._rate_instrument[self._rated]]
         quoted[quoted <= 0.0] = 1.0
         return np.where(self._rate_inverse, 1.0 / quoted, quoted)
-
-    def has_rate(self, code: str) -> bool:
-        """Say whether amounts in this currency can be converted."""
-        index = self.currency_index.get(code)
-        if code == REFERENCE_CURRENCY or index is None or self._rate_instrument[index] < 0:
-            return code == REFERENCE_CURRENCY
-        return bool(self.price[self._rate_instrument[index]] > 0.0)
-
-    def _currencies_touched(self) -> Flags:
-        has_rate = self._rate_instrument >= 0
-        touched = np.zeros(len(self.currencies), np.uint8)
-        touched[has_rate] = self.dirty[self._rate_instrument[has_rate]]
-        return touched
 
     def _require_currency(self, spec: InstrumentSpec) -> None:
         for code in (spec.currency, spec.base_currency):
@@ -210,72 +260,46 @@ class PriceTable:
                 raise UnknownCurrency(f"{spec.symbol} is in {code}, which is not in the table of currencies")
 
 
-def _with_close(spec: InstrumentSpec, close: float, close_ns: int) -> InstrumentSpec:
-    return InstrumentSpec(
-        spec.id,
-        spec.symbol,
-        spec.name,
-        spec.asset_class,
-        spec.sector,
-        spec.country,
-        spec.currency,
-        spec.base_currency,
-        spec.price_factor,
-        close,
-        close_ns,
-    )
+@njit(cache=True)
+def _state(now_ns: int, price_ns: int, has_mark: bool, rule_ns: int, opened_ns: int, last_end_ns: int) -> int:
+    """Judge a price: live within its rule; else the close where its market has not been open for that long since."""
+    if has_mark and now_ns - price_ns <= rule_ns:
+        return LIVE
+    is_due = opened_ns >= 0 and now_ns - opened_ns > rule_ns
+    return CLOSE if not is_due and price_ns >= last_end_ns - rule_ns else STALE
 
 
 @njit(cache=True)
-def _judge(bid: float, ask: float, last: float) -> tuple[int, float]:
-    """Return (0, mark) of a quote: last where present, else the middle; or (reason, 0)."""
-    if not (bid != bid or ask != ask) and bid > ask:
-        return CROSSED, 0.0
-    mark = last if last == last else 0.5 * (bid + ask)
-    if mark != mark:
-        return ABSENT, 0.0
-    if np.isinf(mark) or np.isinf(bid) or np.isinf(ask):
-        return NOT_FINITE, 0.0
-    if mark <= 0.0 or bid <= 0.0 or ask <= 0.0:  # a comparison with NaN is false: absent is no fault
-        return NOT_POSITIVE, 0.0
-    if mark >= PRICE_LIMIT:
-        return TOO_LARGE, 0.0
-    return 0, mark
-
-
-@njit(cache=True)
-def _apply_quotes(
-    index_of: Any,
-    instrument: Any,
-    bid: Any,
-    ask: Any,
-    last: Any,
-    event_ns: Any,
-    limit_ns: int,
-    cash: Any,
+def _derive(
+    now_ns: int,
     mark: Any,
     mark_ns: Any,
+    close: Any,
+    close_ns: Any,
+    factor: Any,
+    cash: Any,
+    stale_after: Any,
+    opened_ns: Any,
+    last_end_ns: Any,
+    price: Any,
+    price_ns: Any,
+    unit_value: Any,
+    state: Any,
     dirty: Any,
-    codes: Any,
-) -> tuple[int, int]:
-    refused = 0
-    newest = 0
-    for row in range(len(instrument)):
-        identity = instrument[row]
-        index = index_of[identity] if identity < len(index_of) else -1
-        code, price = _judge(bid[row], ask[row], last[row])
-        if index < 0:
-            code = UNKNOWN
-        elif cash[index]:
-            code = CASH_QUOTE
-        elif code == 0 and event_ns[row] > limit_ns:
-            code = FUTURE
-        if code:
-            codes[row] = code
-            refused += 1
-        elif event_ns[row] >= mark_ns[index]:
-            mark[index] = price
-            mark_ns[index] = event_ns[row]
-            dirty[index] = 1
-            newest = max(newest, event_ns[row])
-    return refused, newest
+    changed: Any,
+) -> int:
+    """Fill prices and states; return how many of `changed` are instruments that are dirty or whose state has turned."""
+    changes = 0
+    for s in range(len(mark)):
+        has_mark = mark_ns[s] > 0
+        price[s] = mark[s] if has_mark or cash[s] else close[s]
+        price_ns[s] = 0 if cash[s] else (mark_ns[s] if has_mark else close_ns[s])
+        unit_value[s] = price[s] * factor[s]
+        now = LIVE
+        if not cash[s]:
+            now = _state(now_ns, price_ns[s], has_mark, stale_after[s], opened_ns[s], last_end_ns[s])
+        if dirty[s] or now != state[s]:
+            changed[changes] = s
+            changes += 1
+        state[s] = now
+    return changes

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from analytics.revaluation import REFERENCE_CURRENCY
 from stream.book import Book, Portfolio
 from stream.messages import PortfolioPositions, QuoteBatch, Valuation
-from stream.pnl import CASH, DAY, DAY_PRICE, EQUITY, UNREALISED, Revaluation
-from stream.prices import REFERENCE_CURRENCY, PriceTable, Refusal
+from stream.pnl import Revaluation
+from stream.prices import PriceTable
+from stream.quotes import Refusal
 from stream.rounding import round_minor_columns
 from stream.valuation import create_valuation
 
@@ -55,10 +57,11 @@ class Processor:
         self.revaluation.touch(portfolio)
         return True
 
-    def begin_day(self, day_start_ns: int, closes: Mapping[int, tuple[float, int]]) -> None:
-        """Begin a day from these prior closes: instrument id → (close, nanosecond it was made)."""
-        self.prices.roll(closes)
-        self.book.begin_day(day_start_ns)
+    def begin_day(self, day_start_ns: int, closes: Mapping[int, tuple[float, int]], zone: str = "UTC") -> None:
+        """Begin a time zone's day from these prior closes: instrument id → (close, nanosecond it was made)."""
+        self.prices.roll(zone, closes)
+        for portfolio in self.book.begin_day(day_start_ns, zone):
+            self.revaluation.touch(portfolio)
 
     def revalue(self, now_ns: int) -> int:
         """Bring every valuation up to the newest prices; return how many portfolios changed."""
@@ -73,28 +76,31 @@ class Processor:
         portfolio = self.book.portfolios[index]
         portfolio.seq += 1
         self.revaluation.pending[index] = 0
+        if self.revaluation.is_touched(portfolio):  # positions came after the last revaluation: rows and totals agree
+            self.revaluation.value_one(portfolio)
         return create_valuation(self.prices, self.book, self.revaluation, portfolio, computed_ns)
 
     def totals(self) -> BookTotals:
         """Return the totals of the whole book."""
         size = len(self.book)
-        totals = self.revaluation.totals[:size]
-        base = self.book.base[:size]
+        constants, base = self.book.constants, self.book.base[:size]
+        equity, cash = self.revaluation.equity[:size], self.revaluation.cash(size)
+        moving = self.revaluation.at_close_rates(size)
+        day = equity - constants.basis[:size]
+        opening, gross = np.abs(equity - day), moving[:, 1]
         into_reference = (
             self.prices.cross[base, self.prices.currency_index[REFERENCE_CURRENCY]] / self.prices.scale[base]
         )
-        equity, day = totals[:, EQUITY], totals[:, DAY]
-        opening = np.abs(equity - day)
         return BookTotals(
-            total_equity=equity.copy(),
-            cash=totals[:, CASH].copy(),
-            day_pnl=day.copy(),
-            day_pnl_price=totals[:, DAY_PRICE].copy(),
-            unrealised_pnl=totals[:, UNREALISED].copy(),
+            total_equity=equity.astype(np.int64),
+            cash=cash.astype(np.int64),
+            day_pnl=day.astype(np.int64),
+            day_pnl_price=(moving[:, 0] - constants.close_basis[:size]).astype(np.int64),
+            unrealised_pnl=(equity - cash - constants.cost[:size]).astype(np.int64),
             day_pnl_pct=np.divide(100.0 * day, opening, out=np.zeros(size), where=opening > 0),
             equity_reference=round_minor_columns(equity * into_reference),
             day_pnl_reference=round_minor_columns(day * into_reference),
-            stale_share=self.revaluation.stale_share[:size].copy(),
+            stale_share=np.divide(moving[:, 2], gross, out=np.zeros(size), where=gross > 0),
         )
 
     def held(self, portfolios: Collection[str]) -> list[int]:

@@ -6,8 +6,9 @@ from decimal import Decimal
 
 import numpy as np
 
+from analytics.revaluation import REFERENCE_CURRENCY
 from stream.messages import PortfolioPositions, Position, QuoteBatch, decode_quotes, encode_quotes
-from stream.prices import REFERENCE_CURRENCY, InstrumentSpec, PriceTable
+from stream.prices import InstrumentSpec, PriceTable
 from stream.processor import Processor
 
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import numpy as np
 
-from stream.batch import Rates, Reference, create_inputs
+from analytics.revaluation import Rates, Terms, create_inputs
 from stream.messages import PortfolioPositions, Position, QuoteBatch
 from stream.prices import InstrumentSpec, PriceTable
 
@@ -65,7 +65,7 @@ def quotes(*marks: tuple[int, float], event_ns: int = NOW_NS) -> QuoteBatch:
     )
 
 
-def batch_inputs(prices: PriceTable) -> tuple[dict[int, Reference], Rates]:
+def batch_inputs(prices: PriceTable) -> tuple[dict[int, Terms], Rates]:
     """Read the marks of a table as the `Decimal` inputs of a batch recomputation."""
     marks = {
         spec.id: Decimal(float(mark))

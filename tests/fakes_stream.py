@@ -21,11 +21,12 @@ from redis import ConnectionError as RedisUnreachable
 
 from alhambra.embedded.valkey import ValkeyServer
 from alhambra.ports import free_port
+from analytics.revaluation import revalue
 from db.ledger import PositionSet, store
 from db.live import LiveStore, Totals, TotalsLayout, create_redis
 from db.postgres import open_pool
 from stream.__main__ import main
-from stream.batch import largest_difference, revalue_batch
+from stream.agreement import largest_difference
 from stream.messages import (
     DEAD_LETTERS_TOPIC,
     POSITIONS_TOPIC,
@@ -173,9 +174,9 @@ class Feed:
     def differs(self, valuation: Valuation, record: PortfolioPositions) -> float:
         """Return the largest difference between a valuation and its recomputation from what was sent."""
         self.prices.refresh(time.time_ns())
-        references, rates = batch_inputs(self.prices)
+        terms, rates = batch_inputs(self.prices)
         return largest_difference(
-            valuation, revalue_batch(record, references, rates), MINOR_UNITS[record.base_currency]
+            valuation, revalue(record.base_currency, record.positions, terms, rates), MINOR_UNITS[record.base_currency]
         )
 
 

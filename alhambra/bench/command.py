@@ -43,6 +43,20 @@ def pipeline(
     _print(asyncio.run(measure_pipeline(rate, seconds, portfolios)), as_json)
 
 
+@app.command()
+def book(
+    portfolios: Annotated[int, typer.Option(min=1)] = 100_000,
+    positions: Annotated[int, typer.Option(min=1, help="Of each portfolio.")] = 20,
+    instruments: Annotated[int, typer.Option(min=1)] = 5_000,
+    dirty: Annotated[float, typer.Option(min=0, max=1, help="Share of instruments that tick in a cycle.")] = 0.01,
+    as_json: JsonOption = False,
+) -> None:
+    """Value a random book in full and by what has ticked, against this machine's own memory speed."""
+    from alhambra.bench.book import measure_book
+
+    _print(measure_book(portfolios, positions, instruments, dirty), as_json)
+
+
 def _print(figures: msgspec.Struct, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(msgspec.json.encode(figures).decode() + "\n")

@@ -19,12 +19,13 @@ from aiokafka import TopicPartition
 from alhambra.bank import create_bank
 from alhambra.verify.stage import Stage, open_stage
 from alhambra.verify.survey import NothingToVerify, Tap, extra_instruments, survey_file
+from analytics.revaluation import BatchValuation, create_inputs, revalue
 from db.ledger import latest_position_sets
 from ingest.market.publisher import PublishLimits, QuotePublisher
 from ingest.market.pump import FeedState, create_refuse, pump_quotes
 from ingest.market.recorded import RecordedSource
 from ingest.market.source import QuoteSource, RecordedFeed
-from stream.batch import BatchValuation, create_inputs, largest_difference, revalue_batch
+from stream.agreement import largest_difference
 from stream.kafka import assign_all, open_consumer, open_producer
 from stream.messages import QUOTES_TOPIC, QuoteBatch, decode_positions, decode_valuation
 from stream.prices import InstrumentSpec
@@ -103,7 +104,7 @@ async def _send_and_compare(stage: Stage, feed: RecordedFeed) -> Verdict:
         await connection.close()
     differences = await _differences(stage, batch, units)
     worst = max(differences, key=lambda one: differences[one])
-    moved = sum(1 for one in batch.values() if one.day_pnl)
+    moved = sum(1 for one in batch.values() if one.totals.day_pnl)
     return Verdict(
         tap.quotes, refused, len(tap.marks), len(differences), moved, differences[worst], worst, round(seconds, 3)
     )
@@ -146,11 +147,11 @@ async def _recompute(
     """Recompute every portfolio in `Decimal` from the ledger's positions, the file's last marks and the closes."""
     specs: list[InstrumentSpec] = await load_specs(connection, datetime.now(UTC).date())
     units = {row[0]: row[1] for row in await connection.fetch("select code, minor_units from currencies")}
-    references, rates = create_inputs(specs, {one: Decimal(mark) for one, mark in marks.items()}, units)
+    terms, rates = create_inputs(specs, {one: Decimal(mark) for one, mark in marks.items()}, units)
     batch = {}
     async for stored in latest_position_sets(connection):
         record = decode_positions(stored.record)
-        batch[record.portfolio] = revalue_batch(record, references, rates)
+        batch[record.portfolio] = revalue(record.base_currency, record.positions, terms, rates)
     return batch, units
 
 

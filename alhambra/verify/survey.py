@@ -10,13 +10,13 @@ import numpy as np
 from babel.numbers import list_currencies
 
 from alhambra.bank import ExtraInstrument
+from analytics.revaluation import REFERENCE_CURRENCY
 from ingest.market.mapping import ANY_SYMBOL
 from ingest.market.recording import open_recording
 from ingest.market.rows import parse_rows
 from ingest.market.source import RecordedFeed
 from ingest.market.times import find_time_format
 from stream.messages import QuoteBatch
-from stream.prices import REFERENCE_CURRENCY
 
 PAIR = re.compile(r"^([A-Z]{3})/([A-Z]{3})$")
 NOTE_PRICE = 100.0

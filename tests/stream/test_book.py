@@ -52,7 +52,7 @@ class BookModel(RuleBasedStateMachine):
         is_news = portfolio not in self.model or version > self.model[portfolio].version
         assert (self.book.put(record, 0, 1) is not None) == is_news
         if is_news:
-            self.model[portfolio] = record if event_ns >= self.book.day_start_ns else opened(record)
+            self.model[portfolio] = record if event_ns >= self.book.day_starts_ns[0] else opened(record)
 
     @rule()
     def learn(self) -> None:
@@ -64,9 +64,9 @@ class BookModel(RuleBasedStateMachine):
 
     @rule()
     def begin_day(self) -> None:
-        self.book.begin_day(self.book.day_start_ns + 1)
+        self.book.begin_day(self.book.day_starts_ns[0] + 1)
         self.model = {
-            key: record if record.event_ns >= self.book.day_start_ns else opened(record)
+            key: record if record.event_ns >= self.book.day_starts_ns[0] else opened(record)
             for key, record in self.model.items()
         }
 
@@ -85,6 +85,31 @@ class BookModel(RuleBasedStateMachine):
             assert self.book.opening_quantity[run].tolist() == [
                 float(line.opening_quantity) for line in record.positions
             ]
+
+    @rule()
+    def compact(self) -> None:
+        self.book.compact()
+
+    @invariant()
+    def the_index_leads_to_every_position_and_to_nothing_else(self) -> None:
+        index = self.book.index
+        found = {}
+        for instrument, (start, count) in enumerate(zip(index.start, index.count, strict=True)):
+            for entry in range(start, start + count):
+                place = int(index.place[entry])
+                assert place not in found
+                assert index.slot[place] == entry - start
+                found[place] = (instrument, int(index.holder[entry]), float(index.quantity[entry]))
+        held = {}
+        for portfolio in self.book.portfolios:
+            for place in range(*self.book.run(portfolio).indices(len(self.book.instrument))):
+                held[place] = (int(self.book.instrument[place]), portfolio.index, float(self.book.quantity[place]))
+        assert found == held
+        order = np.argsort(index.start, kind="stable")
+        ends, starts = (index.start + index.room)[order], index.start[order]
+        taken = index.room[order] > 0
+        assert (starts[taken][1:] >= ends[taken][:-1]).all()
+        assert (index.count <= index.room).all()
 
     @invariant()
     def runs_do_not_overlap(self) -> None:

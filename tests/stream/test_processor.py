@@ -8,7 +8,8 @@ from books import MINOR_UNITS, NOW_NS, SPECS, batch_inputs, create_prices, posit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.batch import largest_difference, revalue_batch
+from analytics.revaluation import revalue
+from stream.agreement import largest_difference
 from stream.book import PositionsRefused
 from stream.messages import PortfolioPositions, Position
 from stream.processor import Processor
@@ -17,7 +18,17 @@ BASES = ("USD", "EUR", "GBP", "CHF", "AED", "JPY")
 HOLDABLE = [spec.id for spec in SPECS if spec.asset_class != "fx"]
 money = st.decimals(-10_000_000, 10_000_000, places=2)
 quantities = st.decimals(-100_000, 1_000_000, places=6)
-lines = st.builds(Position, st.sampled_from(HOLDABLE), quantities, money, money, quantities, money, money)
+lines = st.builds(
+    Position,
+    st.sampled_from(HOLDABLE),
+    quantities,
+    money,
+    money,
+    quantities,
+    money,
+    money,
+    st.none() | money,
+)
 records = st.builds(
     PortfolioPositions,
     st.sampled_from(["a", "b", "c"]),
@@ -53,10 +64,15 @@ def assert_totals_equal_rows(valuation) -> None:
         assert sum(row.weight for row in valuation.rows) == pytest.approx(1.0)
 
 
-@settings(max_examples=200, deadline=None)
-@given(st.lists(st.one_of(records, marks), max_size=12))
-def test_live_equals_batch_and_totals_equal_rows(events) -> None:
+PACES = {"whatever is cheaper": (4.5, 25.0), "always what has changed": (1e9, 0.0), "always everything": (0.0, 1e9)}
+
+
+@settings(max_examples=100, deadline=None)
+@given(events=st.lists(st.one_of(records, marks), max_size=12))
+@pytest.mark.parametrize("pace", PACES.values(), ids=PACES)
+def test_live_equals_batch_and_totals_equal_rows(pace, events) -> None:
     processor = Processor(create_prices())
+    processor.revaluation.pace.full_ns, processor.revaluation.pace.change_ns = pace
     newest: dict[str, PortfolioPositions] = {}
     for step, event in enumerate(events):
         if isinstance(event, PortfolioPositions):
@@ -67,11 +83,12 @@ def test_live_equals_batch_and_totals_equal_rows(events) -> None:
         else:
             processor.apply_quotes(quotes(*event, event_ns=NOW_NS + step), NOW_NS)
         processor.revalue(NOW_NS)
-    references, rates = batch_inputs(processor.prices)
+    terms, rates = batch_inputs(processor.prices)
     for index, portfolio in enumerate(processor.book.portfolios):
         valuation = processor.take(index, NOW_NS)
         assert_totals_equal_rows(valuation)
-        batch = revalue_batch(newest[portfolio.id], references, rates)
+        record = newest[portfolio.id]
+        batch = revalue(record.base_currency, record.positions, terms, rates)
         assert largest_difference(valuation, batch, MINOR_UNITS[valuation.base_currency]) == 0.0
 
 

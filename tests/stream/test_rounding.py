@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.rounding import round_minor, round_minor_columns, round_minor_exact
+from analytics.rounding import to_minor, to_minor_exact
+from stream.rounding import round_minor, round_minor_columns
 
 
 def test_half_cent_prices_round_as_in_decimal_where_a_plain_float_does_not() -> None:
@@ -24,6 +25,7 @@ def test_half_cent_prices_round_as_in_decimal_where_a_plain_float_does_not() -> 
 
 @settings(deadline=None)  # the first example compiles
 @given(st.floats(-1e11, 1e11))
-def test_the_three_forms_of_the_rule_agree(amount) -> None:
-    assert int(round_minor(amount)) == round_minor_exact(Decimal(amount))
-    assert round_minor_columns(np.array([amount]))[0] == round_minor_exact(Decimal(amount))
+def test_the_four_forms_of_the_rule_agree(amount) -> None:
+    assert to_minor(amount) == to_minor_exact(Decimal(amount))
+    assert int(round_minor(amount)) == to_minor_exact(Decimal(amount))
+    assert round_minor_columns(np.array([amount]))[0] == to_minor_exact(Decimal(amount))

@@ -1,0 +1,183 @@
+"""Be the compiled passes of a revaluation: over everything, over what a few prices touch, over one portfolio.
+
+All of them take the value of a row from the same table, `unit_base` [base currency, instrument]: minor units of the
+base currency for one unit of the instrument. So they agree to the last bit, and as rounded amounts are whole numbers
+(exact in float64 below 2^53), a sum that is kept up to date by differences is the sum from nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from stream.prices import STALE
+from stream.rounding import round_minor
+
+PLACE = np.uint32(16)  # bits of a code in which the second column stands
+FIRST = np.uint32(0xFFFF)
+EXACT_SUMS = {"reassoc", "nsz"}  # sums of whole numbers are the same in any order: the compiler may use vectors
+
+
+@njit(cache=True)
+def fill_units(unit_value: Any, currency: Any, cross: Any, unit_base: Any) -> None:
+    """Fill the whole table of unit values."""
+    for b in range(unit_base.shape[0]):
+        for s in range(len(unit_value)):
+            unit_base[b, s] = unit_value[s] * cross[currency[s], b]
+
+
+@njit(cache=True, fastmath=EXACT_SUMS, error_model="numpy")
+def _value_block(
+    first: int, last: int, start: Any, count: Any, base: Any, instrument: Any, quantity: Any, unit_base: Any,
+    equity: Any, values: Any,
+) -> None:  # fmt: skip
+    at = np.uintp(0)
+    for p in range(first, last):
+        f, n = np.uintp(start[p]), np.uintp(count[p])
+        held, amount, unit, value = instrument[f : f + n], quantity[f : f + n], unit_base[base[p]], values[at : at + n]
+        total = 0.0
+        for k in range(n):
+            rounded = round_minor(amount[k] * unit[held[k]])
+            value[k] = rounded
+            total += rounded
+        equity[p] = total
+        at += n
+
+
+@njit(cache=True, error_model="numpy")
+def _allocate_block(
+    first: int, last: int, start: Any, count: Any, instrument: Any, codes: Any, values: Any, sums: Any
+) -> None:
+    at = np.uintp(0)
+    for p in range(first, last):
+        f, n = np.uintp(start[p]), np.uintp(count[p])
+        held, value, row = instrument[f : f + n], values[at : at + n], sums[p]
+        row[:] = 0.0
+        for k in range(n):
+            code = codes[held[k]]
+            row[code & FIRST] += value[k]
+            row[code >> PLACE] += value[k]
+        at += n
+
+
+@njit(cache=True, error_model="numpy")
+def value_all(
+    first: int, last: int, start: Any, count: Any, base: Any, instrument: Any, quantity: Any, unit_base: Any,
+    codes: Any, equity: Any, sums: Any, values: Any,
+) -> None:  # fmt: skip
+    """Value the portfolios from `first` up to `last`, equity and sums by dimension, a block at a time.
+
+    A block is as many portfolios as fit `values`, which stays in the nearest cache: first its values, in vectors,
+    then their sums. It must hold the largest portfolio.
+    """
+    p = first
+    while p < last:
+        end, room = p, len(values)
+        while end < last and count[end] <= room:
+            room -= count[end]
+            end += 1
+        _value_block(p, end, start, count, base, instrument, quantity, unit_base, equity, values)
+        _allocate_block(p, end, start, count, instrument, codes, values, sums)
+        p = end
+
+
+@njit(cache=True, error_model="numpy")
+def _follow_entries(
+    first: int, last: int, fresh: Any, held: Any, columns: Any, holder: Any, quantity: Any, base: Any, equity: Any,
+    sums: Any, moved: Any,
+) -> None:  # fmt: skip
+    """Move the holders from entry `first` up to `last`, of an instrument whose unit values were `held`.
+
+    One loop for each place that is written: holders are far apart, and so the memory fetches many at once.
+    """
+    for e in range(np.uintp(first), np.uintp(last)):
+        b = base[holder[e]]
+        moved[e - first] = round_minor(quantity[e] * fresh[b]) - round_minor(quantity[e] * held[b])
+    for e in range(np.uintp(first), np.uintp(last)):
+        equity[holder[e]] += moved[e - first]
+    for column in columns:
+        for e in range(np.uintp(first), np.uintp(last)):
+            sums[holder[e], column] += moved[e - first]
+
+
+@njit(cache=True, error_model="numpy")
+def value_changes(
+    changed: Any, unit_value: Any, currency: Any, cross: Any, unit_base: Any, codes: Any,
+    index_start: Any, index_count: Any, holder: Any, quantity: Any, base: Any, equity: Any, sums: Any, moved: Any,
+) -> None:  # fmt: skip
+    """Move the holders of the instruments `changed` from their unit values in the table to the new ones."""
+    fresh = np.empty(unit_base.shape[0])
+    for s in changed:
+        for b in range(len(fresh)):
+            fresh[b] = unit_value[s] * cross[currency[s], b]
+        held = unit_base[:, s]
+        columns = (codes[s] & FIRST, codes[s] >> PLACE)
+        end = index_start[s] + index_count[s]
+        for e in range(index_start[s], end, len(moved)):
+            last = min(e + len(moved), end)
+            _follow_entries(e, last, fresh, held, columns, holder, quantity, base, equity, sums, moved)
+        held[:] = fresh
+
+
+@njit(cache=True, error_model="numpy")
+def mark_holders(
+    changed: Any, index_start: Any, index_count: Any, holder: Any, turn: int, seen: Any, pending: Any
+) -> int:
+    """Mark who holds one of `changed` as pending; return how many had not been seen in this turn."""
+    found = 0
+    for s in changed:
+        for e in range(np.uintp(index_start[s]), np.uintp(index_start[s] + index_count[s])):
+            p = holder[e]
+            pending[p] = 1
+            found += seen[p] != turn
+            seen[p] = turn
+    return found
+
+
+@njit(cache=True, error_model="numpy")
+def mark_currencies(portfolios: int, currencies: Any, moved: int, turn: int, seen: Any, pending: Any) -> int:
+    """Mark who holds or counts in one of the currencies of the mask `moved`; return how many are new to this turn."""
+    found = 0
+    for p in range(portfolios):
+        if currencies[p] & moved:
+            pending[p] = 1
+            found += seen[p] != turn
+            seen[p] = turn
+    return found
+
+
+@njit(cache=True, error_model="numpy")
+def sum_at_close_rates(
+    portfolios: int, start: Any, count: Any, base: Any, zone: Any, instrument: Any, quantity: Any, unit_value: Any,
+    currency: Any, cross_close: Any, state: Any, unit_base: Any, totals: Any,
+) -> None:  # fmt: skip
+    """Fill float64 [portfolio, (value at the rates of the prior close, gross value, gross value that is stale)]."""
+    for p in range(portfolios):
+        cross, b = cross_close[zone[p]], base[p]
+        at_close = gross = stale = 0.0
+        for k in range(np.uintp(start[p]), np.uintp(start[p] + count[p])):
+            s = instrument[k]
+            at_close += round_minor(quantity[k] * unit_value[s] * cross[currency[s], b])
+            value = abs(round_minor(quantity[k] * unit_base[b, s]))
+            gross += value
+            if state[s] == STALE:
+                stale += value
+        totals[p, 0], totals[p, 1], totals[p, 2] = at_close, gross, stale
+
+
+@njit(cache=True)
+def value_rows(
+    start: int, base: int, instrument: Any, quantity: Any, cost_local: Any, unit_value: Any, currency: Any,
+    cross_close: Any, scale: Any, unit_base: Any, rows: Any,
+) -> None:  # fmt: skip
+    """Fill float64 [position, (value, value at the rates of the prior close, local value, local cost)]."""
+    for i in range(len(rows)):
+        k = start + i
+        s = instrument[k]
+        local = quantity[k] * unit_value[s]
+        rows[i, 0] = round_minor(quantity[k] * unit_base[base, s])
+        rows[i, 1] = round_minor(local * cross_close[currency[s], base])
+        rows[i, 2] = round_minor(local * scale[currency[s]])
+        rows[i, 3] = round_minor(cost_local[k] * scale[currency[s]])
