@@ -19,6 +19,7 @@ from alhambra.bank.model import Account, Bank, Person
 from alhambra.bank.valuation import daily_histories, to_money
 
 CONNECT_TIMEOUT_S = 10.0
+_PORTFOLIO = ("portfolio_id", "account_id", "iboss_account_id", "name", "base_currency", "time_zone")
 _LOCK = "select pg_advisory_xact_lock(hashtext('alhambra.seed'))"
 
 log = structlog.get_logger()
@@ -110,11 +111,8 @@ async def _write_accounts(connection: asyncpg.Connection, bank: Bank) -> None:
     await _copy(
         connection,
         "portfolios",
-        ("id", "user_id", "account_id", "iboss_account_id", "name", "base_currency", "created_at"),
-        (
-            (a.portfolio_id, a.client_id, a.account_id, a.iboss_account_id, a.name, a.base_currency, opened)
-            for a, opened in _opened(bank)
-        ),
+        ("user_id", "id", "account_id", "iboss_account_id", "name", "base_currency", "time_zone", "created_at"),
+        ((a.client_id, *(getattr(a, one) for one in _PORTFOLIO), opened) for a, opened in _opened(bank)),
     )
 
 
@@ -137,6 +135,7 @@ async def _write_market(connection: asyncpg.Connection, bank: Bank) -> None:
         "price_factor",
         "tick_size",
         "history_source",
+        "exchange",
     )
     await _copy(
         connection,

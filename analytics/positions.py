@@ -1,8 +1,21 @@
-"""Derive positions from bookings: quantities, average cost and what was realised, all in `Decimal`.
+"""Derive positions from bookings: quantities, average cost, and what moved and was realised today, in `Decimal`.
 
-Average cost: a purchase adds what was paid; a sale takes out cost in proportion to what was sold and
-realises the difference; a sale beyond what is held realises all of it and opens a short position at the
-price of the sale. Cash is a position in the instrument whose symbol is the currency's code.
+What a booking does to the cash of its currency and, where it names an instrument, to the instrument's line:
+
+    booking                               cash                   line
+    buy, sell                             +amount, moved         quantity, cost; -amount moved
+    dividend, coupon, tax, fee … of one   +amount, moved         -amount moved: it is that line's profit or loss
+    interest, fee, tax … of none          +amount                none: it is profit or loss of the day, in cash
+    deposit, withdrawal, fx_in, fx_out    +amount, moved         none
+    split                                 none                   quantity only, cost and opening as before
+
+"Moved" is what `day_traded` counts, in the line's currency, and `day_traded_base` at the rate of each booking. A
+line's day P&L is its value now, less that at the prior close, less what moved (`analytics.revaluation`); so over a
+portfolio it is the change of equity less deposits and withdrawals.
+
+Average cost: a purchase adds what was paid; a sale takes out cost in proportion to what was sold and realises the
+difference; a sale beyond what is held realises all of it and opens a short position at the price of the sale.
+Cash is a position in the instrument whose symbol is the currency's code. For tax lots see `analytics.lots`.
 """
 
 from __future__ import annotations
@@ -15,19 +28,22 @@ from typing import Protocol
 
 ZERO = Decimal(0)
 COST_STEP = Decimal("0.000001")
-TRADED_TYPES = frozenset({"deposit", "withdrawal", "buy", "sell", "fx_in", "fx_out"})
+FLOW_TYPES = frozenset({"deposit", "withdrawal"})
+EXCHANGE_TYPES = frozenset({"fx_in", "fx_out"})
+SPLIT = "split"
 
 
 class LedgerEntry(Protocol):
     """Describe what is read of a booking.
 
     `amount` is the signed effect on cash in `currency`, `quantity` the signed effect on the position in
-    `symbol` (which trades in `currency`); `rate_to_base` is units of base currency for one of `currency`.
+    `symbol` (which trades in `currency`); `rate_to_base` is units of base currency for one of `currency`. That of
+    an exchange is the rate that was dealt, so that both of its bookings are worth the same.
     """
 
     @property
     def type(self) -> str:
-        """Return the kind of booking: a trade, an external flow, or income and charges."""
+        """Return the kind of booking: a trade, an external flow, income and charges, or a split."""
 
     @property
     def booked_at(self) -> datetime:
@@ -59,8 +75,8 @@ class DerivedPosition:
     """Hold one line, with the fields of `stream.messages.Position` but the symbol for the number.
 
     `cost_basis` is the cost of all that is held (negative when short), in the instrument's currency, and
-    `cost_basis_base` the same in base currency at booking rates; both to six places. `realised_today` is
-    in base currency; cash realises nothing, its change of value is in the day's currency effect.
+    `cost_basis_base` the same in base currency at booking rates; both to six places. `day_traded_base` is exact.
+    `realised_today` is in base currency; cash realises nothing, its change of value is in the day's currency effect.
     """
 
     symbol: str
@@ -69,21 +85,38 @@ class DerivedPosition:
     cost_basis_base: Decimal
     opening_quantity: Decimal
     day_traded: Decimal
+    day_traded_base: Decimal
     realised_today: Decimal
 
 
 class _Line:
     """Keep the running state of one line."""
 
-    __slots__ = ("cost", "cost_base", "opening", "quantity", "realised", "traded")
+    __slots__ = ("cost", "cost_base", "opening", "quantity", "realised", "traded", "traded_base")
 
     def __init__(self) -> None:
         self.quantity = ZERO
         self.cost = ZERO
         self.cost_base = ZERO
-        self.opening = ZERO
+        self.open_day()
+
+    def open_day(self) -> None:
+        """Make the present quantity that of the prior close."""
+        self.opening = self.quantity
         self.traded = ZERO
+        self.traded_base = ZERO
         self.realised = ZERO
+
+    def trade(self, amount: Decimal, rate: Decimal) -> None:
+        """Count an amount that moved in."""
+        self.traded += amount
+        self.traded_base += amount * rate
+
+    def split(self, quantity: Decimal) -> None:
+        """Change the quantity at the same cost; raises `ValueError` where that would close or turn the position."""
+        if (self.quantity + quantity) * self.quantity <= ZERO:
+            raise ValueError(f"a split cannot change {self.quantity} by {quantity}")
+        self.quantity += quantity
 
     def move(self, quantity: Decimal, cost: Decimal, cost_base: Decimal) -> None:
         """Apply a signed quantity that cost this much (of the same sign)."""
@@ -94,14 +127,14 @@ class _Line:
             return
         closed = min(abs(quantity), abs(self.quantity))
         taken, taken_base = self._take_out(closed)
-        share = closed / abs(quantity)
-        self.realised -= taken_base + (cost_base * share).quantize(COST_STEP)
-        if closed < abs(quantity):
-            self.cost = (cost * (1 - share)).quantize(COST_STEP)
-            self.cost_base = (cost_base * (1 - share)).quantize(COST_STEP)
+        if closed == abs(quantity):
+            paid, paid_base = cost, cost_base
         else:
-            self.cost -= taken
-            self.cost_base -= taken_base
+            share = closed / abs(quantity)
+            paid, paid_base = (cost * share).quantize(COST_STEP), (cost_base * share).quantize(COST_STEP)
+        self.realised -= taken_base + paid_base
+        self.cost += cost - paid - taken
+        self.cost_base += cost_base - paid_base - taken_base
         self.quantity += quantity
 
     def _take_out(self, closed: Decimal) -> tuple[Decimal, Decimal]:
@@ -119,35 +152,51 @@ class PositionLedger:
         self._lines: dict[str, _Line] = {}
 
     def book(self, entry: LedgerEntry) -> None:
-        """Apply one booking to the cash of its currency and, where it has a quantity, to its instrument."""
-        traded = entry.type in TRADED_TYPES
-        cash = self._line(entry.currency)
-        cash.move(entry.amount, entry.amount, (entry.amount * entry.rate_to_base).quantize(COST_STEP))
-        cash.realised = ZERO
-        if traded:
-            cash.traded += entry.amount
-        if entry.symbol is None or not entry.quantity:
+        """Apply one booking to the cash of its currency and to its instrument.
+
+        Raises `ValueError` for a split of what is not held, or one that leaves nothing of it.
+        """
+        if entry.type != SPLIT:
+            self._book_cash(entry)
+        if entry.symbol is None or entry.type in FLOW_TYPES or entry.type in EXCHANGE_TYPES:
             return
         line = self._line(entry.symbol)
-        line.move(entry.quantity, -entry.amount, -(entry.amount * entry.rate_to_base).quantize(COST_STEP))
-        if traded:
-            line.traded -= entry.amount
+        if entry.type == SPLIT:
+            line.split(entry.quantity or ZERO)
+            return
+        line.trade(-entry.amount, entry.rate_to_base)
+        if entry.quantity:
+            line.move(entry.quantity, -entry.amount, -at_cost_step(entry.amount * entry.rate_to_base))
 
     def open_day(self) -> None:
         """Make the present quantities those of the prior close, and forget what was closed before."""
         self._lines = {symbol: line for symbol, line in self._lines.items() if line.quantity}
         for line in self._lines.values():
-            line.opening = line.quantity
-            line.traded = ZERO
-            line.realised = ZERO
+            line.open_day()
 
     def positions(self) -> tuple[DerivedPosition, ...]:
-        """Return the lines that are held, or were at the prior close or traded since, in order of symbol."""
+        """Return the lines that are held, or were at the prior close or moved since, in order of symbol."""
         return tuple(
-            DerivedPosition(symbol, line.quantity, line.cost, line.cost_base, line.opening, line.traded, line.realised)
+            DerivedPosition(
+                symbol,
+                line.quantity,
+                line.cost,
+                line.cost_base,
+                line.opening,
+                line.traded,
+                line.traded_base,
+                line.realised,
+            )
             for symbol, line in sorted(self._lines.items())
-            if line.quantity or line.opening or line.traded or line.realised
+            if line.quantity or line.opening or line.traded or line.traded_base or line.realised
         )
+
+    def _book_cash(self, entry: LedgerEntry) -> None:
+        cash = self._line(entry.currency)
+        cash.move(entry.amount, entry.amount, at_cost_step(entry.amount * entry.rate_to_base))
+        cash.realised = ZERO
+        if entry.symbol is not None or entry.type in FLOW_TYPES or entry.type in EXCHANGE_TYPES:
+            cash.trade(entry.amount, entry.rate_to_base)
 
     def _line(self, symbol: str) -> _Line:
         found = self._lines.get(symbol)
@@ -160,7 +209,7 @@ def derive_positions(bookings: Iterable[LedgerEntry], opening_at: datetime) -> t
     """Return a portfolio's positions from all of its bookings in order of time.
 
     What was booked before `opening_at` (timezone-aware) makes the opening quantities, what was booked
-    at or after it the day's trades.
+    at or after it the day's trades. Raises `ValueError` for a split that cannot be.
     """
     ledger = PositionLedger()
     opened = False
@@ -172,3 +221,8 @@ def derive_positions(bookings: Iterable[LedgerEntry], opening_at: datetime) -> t
     if not opened:
         ledger.open_day()
     return ledger.positions()
+
+
+def at_cost_step(amount: Decimal) -> Decimal:
+    """Round an amount to the six places that costs are kept to."""
+    return amount.quantize(COST_STEP)

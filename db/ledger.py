@@ -48,8 +48,8 @@ class PositionSet:
 class LedgerBooking:
     """Hold a booking, unique by (source, reference, version); times are timezone-aware.
 
-    `amount` is the signed effect on cash, to four places; `quantity` that on the position, to six. `id` is
-    None until it is stored.
+    `amount` is the signed effect on cash, to four places; `quantity` that on the position, to six;
+    `rate_to_base` to ten, None where the source does not say. `id` is None until it is stored.
     """
 
     source: str
@@ -65,6 +65,7 @@ class LedgerBooking:
     quantity: Decimal | None = None
     price: Decimal | None = None
     description: str = ""
+    rate_to_base: Decimal | None = None
     id: UUID | None = None
 
 
@@ -187,7 +188,7 @@ async def bookings_since(
 
 _BOOKINGS = (
     "select source, reference_id, version, portfolio_id, type, amount, currency, processed_at, received_at, "
-    "instrument_id, quantity, price, description, id from transactions"
+    "instrument_id, quantity, price, description, rate_to_base, id from transactions"
 )
 
 
@@ -216,13 +217,14 @@ async def _insert_bookings(connection: asyncpg.Connection, bookings: Sequence[Le
     # A left join: an unknown portfolio must violate a constraint and not vanish.
     rows = await connection.fetch(
         "insert into transactions (source, reference_id, version, portfolio_id, account_id, type, amount, currency, "
-        "processed_at, received_at, instrument_id, quantity, price, description) "
+        "processed_at, received_at, instrument_id, quantity, price, description, rate_to_base) "
         "select b.source, b.reference, b.version, b.portfolio, p.account_id, b.type, b.amount, b.currency, "
-        "b.processed_at, b.received_at, b.instrument, b.quantity, b.price, b.description "
+        "b.processed_at, b.received_at, b.instrument, b.quantity, b.price, b.description, b.rate_to_base "
         "from unnest($1::text[], $2::text[], $3::integer[], $4::uuid[], $5::text[], $6::numeric[], $7::text[], "
-        "$8::timestamptz[], $9::timestamptz[], $10::integer[], $11::numeric[], $12::numeric[], $13::text[]) "
+        "$8::timestamptz[], $9::timestamptz[], $10::integer[], $11::numeric[], $12::numeric[], $13::text[], "
+        "$14::numeric[]) "
         "as b (source, reference, version, portfolio, type, amount, currency, processed_at, received_at, instrument, "
-        "quantity, price, description) left join portfolios p on p.id = b.portfolio "
+        "quantity, price, description, rate_to_base) left join portfolios p on p.id = b.portfolio "
         "order by b.source, b.reference, b.version on conflict (source, reference_id, version) do nothing returning id",
         [one.source for one in bookings],
         [one.reference for one in bookings],
@@ -237,5 +239,6 @@ async def _insert_bookings(connection: asyncpg.Connection, bookings: Sequence[Le
         [one.quantity for one in bookings],
         [one.price for one in bookings],
         [one.description for one in bookings],
+        [one.rate_to_base for one in bookings],
     )
     return len(rows)

@@ -20,7 +20,8 @@ BOOKS_OPEN = time(8, 0, tzinfo=UTC)
 class AccountLedger:
     """Book what happens to an account; every amount is rounded half-even to the cent as it is booked.
 
-    A booking that would overdraw cash or a holding raises `ValueError`; the callers' sums never do.
+    A booking that would overdraw cash, or a holding but by `sell_short`, raises `ValueError`; the callers' sums
+    never do.
     """
 
     def __init__(self, account: Account, instruments: Mapping[str, Instrument], prices: DayPrices) -> None:
@@ -76,6 +77,24 @@ class AccountLedger:
             return
         self._trade("sell", instrument, -quantity, (quantity * self._unit(instrument)).quantize(CENT))
 
+    def sell_short(self, symbol: str, budget: Decimal) -> None:
+        """Sell for up to `budget` of the account's base currency what is not held, in whole units."""
+        instrument = self._instruments[symbol]
+        unit = self._unit(instrument)
+        quantity = (budget / self._rate(instrument.currency) / unit).to_integral_value(ROUND_FLOOR)
+        if quantity > 0 and not self.held.get(symbol):
+            self._trade("sell", instrument, -quantity, (quantity * unit).quantize(CENT), short=True)
+
+    def split(self, symbol: str, ratio: Decimal) -> None:
+        """Turn what is held into `ratio` new shares for one old, and sell the fraction that is left over."""
+        instrument, old = self._instruments[symbol], self.held[symbol]
+        text = f"{instrument.name}: {ratio} new for 1 old"
+        self._book("split", ZERO, instrument.currency, text, symbol, old * ratio - old)
+        self.held[symbol] = old * ratio
+        fraction = self.held[symbol] % 1
+        if fraction:
+            self._trade("sell", instrument, -fraction, (fraction * self._unit(instrument)).quantize(CENT))
+
     def worth(self, symbol: str) -> Decimal:
         """Return what is held of an instrument at the day's close, in its own currency."""
         return self.held[symbol] * self._unit(self._instruments[symbol])
@@ -95,10 +114,12 @@ class AccountLedger:
         self._book("fx_out", -(amount * rate).quantize(CENT), base, text, price=rate)
         self._book("fx_in", amount, currency, text, price=rate)
 
-    def _trade(self, kind: str, instrument: Instrument, quantity: Decimal, amount: Decimal) -> None:
+    def _trade(
+        self, kind: str, instrument: Instrument, quantity: Decimal, amount: Decimal, *, short: bool = False
+    ) -> None:
         price = self._prices.price(instrument.symbol, self._day)
         text = f"{'Bought' if quantity > 0 else 'Sold'} {abs(quantity):f} {instrument.name} at {price}"
-        if self.held[instrument.symbol] + quantity < 0:
+        if quantity < 0 and self.held[instrument.symbol] + quantity < 0 and not short:
             raise ValueError(f"{self.account.iboss_account_id} does not hold {-quantity} {instrument.symbol}")
         self._book(kind, amount, instrument.currency, text, instrument.symbol, quantity, price)
         self.held[instrument.symbol] += quantity

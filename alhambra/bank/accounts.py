@@ -21,6 +21,20 @@ HOME_CURRENCIES = {
     "IT": "EUR",
     "SA": "AED",
 }
+TIME_ZONES = {
+    "AE": "Asia/Dubai",
+    "CH": "Europe/Zurich",
+    "CN": "Asia/Shanghai",
+    "DE": "Europe/Berlin",
+    "ES": "Europe/Madrid",
+    "FR": "Europe/Paris",
+    "GB": "Europe/London",
+    "IT": "Europe/Rome",
+    "MX": "America/Mexico_City",
+    "SA": "Asia/Riyadh",
+    "SG": "Asia/Singapore",
+    "US": "America/New_York",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,5 +109,6 @@ def _open(
         account_type=strategy.account_type,
         base_currency=currency,
         opened_on=dates[day],
+        time_zone=TIME_ZONES[client.country],
     )
     return OpenedAccount(account, client, strategy, day, generated)

@@ -1,8 +1,8 @@
 """Make the bookings of every account: what a client of a private bank does in two years.
 
-An opening deposit is invested over some days; then come dividends and coupons with their taxes, interest,
-custody fees, later deposits and withdrawals, and trades. Prices and rates are the closes of the day. The same
-seed makes the same bookings.
+An opening deposit is invested over some days; then come dividends and coupons with their taxes, splits, interest,
+custody fees, later deposits and withdrawals, and trades; a few sell short. Prices and rates are the closes of the
+day. The same seed makes the same bookings.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Protocol
 
 import numpy as np
 
+from alhambra.bank import catalogue
 from alhambra.bank.account_ledger import CENT, ZERO, AccountLedger
 from alhambra.bank.accounts import OpenedAccount
 from alhambra.bank.market import Market
@@ -35,6 +36,7 @@ DEPOSIT_RANGE = (400_000, 6_000_000)  # in US dollars
 REPLAY_HOLDING = Decimal(50_000)  # of an extra instrument, in its currency
 TODAY_OPENS = time(0, 1, tzinfo=UTC)  # of today's trades, so that they are in the past whenever the bank is opened
 TRADES_TODAY_EVERY = 6
+SHORT_SELLER = "Conviction"  # the strategy of those who decide for themselves
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,7 @@ def _two_years(maker: Maker, ledger: AccountLedger, opened: OpenedAccount, rando
     targets = _targets(maker, opened, random)
     for day in range(opened.day, len(maker.market.dates)):
         ledger.open_day(day, maker.market.dates[day])
+        _split(ledger, day)
         age = day - opened.day
         if age == 0:
             ledger.move_cash("deposit", deposit, opened.account.base_currency, "Opening deposit")
@@ -133,11 +136,19 @@ def _two_years(maker: Maker, ledger: AccountLedger, opened: OpenedAccount, rando
         if age < INVESTING_DAYS:
             for symbol, share in targets[age::INVESTING_DAYS]:
                 ledger.buy(symbol, deposit * share)
+        elif age == INVESTING_DAYS and opened.strategy.name == SHORT_SELLER:
+            ledger.sell_short(catalogue.SHORT_SYMBOL, deposit * Decimal(catalogue.SHORT_SHARE))
         _pay_income(maker, ledger, opened, day)
         if age and age % QUARTER == 0:
             _charge(ledger)
         elif age > INVESTING_DAYS:
             _act(ledger, deposit, random)
+
+
+def _split(ledger: AccountLedger, day: int) -> None:
+    for symbol, (split_day, ratio) in catalogue.SPLITS.items():
+        if day == split_day and ledger.held.get(symbol):
+            ledger.split(symbol, Decimal(ratio))
 
 
 def _act(ledger: AccountLedger, deposit: Decimal, random: np.random.Generator) -> None:

@@ -9,28 +9,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-# Symbol, name, sector, income. In US dollars, on real history.
+# Symbol, name, sector, income, exchange. In US dollars, on real history.
 EQUITIES = """
-AAPL | Apple                  | Information Technology | 0.5
-AMD  | Advanced Micro Devices | Information Technology | 0
-BAC  | Bank of America        | Financials             | 2.4
-BBY  | Best Buy               | Consumer Discretionary | 4.0
-CVX  | Chevron                | Energy                 | 3.8
-GE   | General Electric       | Industrials            | 0.4
-HD   | Home Depot             | Consumer Discretionary | 2.4
-JNJ  | Johnson & Johnson      | Health Care            | 2.6
-JPM  | JPMorgan Chase         | Financials             | 2.8
-KO   | Coca-Cola              | Consumer Staples       | 2.8
-LLY  | Eli Lilly              | Health Care            | 1.2
-MRK  | Merck                  | Health Care            | 2.8
-MSFT | Microsoft              | Information Technology | 0.9
-PEP  | PepsiCo                | Consumer Staples       | 2.6
-PFE  | Pfizer                 | Health Care            | 3.2
-PG   | Procter & Gamble       | Consumer Staples       | 2.4
-RRC  | Range Resources        | Energy                 | 0.6
-UNH  | UnitedHealth           | Health Care            | 1.2
-WMT  | Walmart                | Consumer Staples       | 1.6
-XOM  | Exxon Mobil            | Energy                 | 3.6
+AAPL | Apple                  | Information Technology | 0.5 | XNAS
+AMD  | Advanced Micro Devices | Information Technology | 0   | XNAS
+BAC  | Bank of America        | Financials             | 2.4 | XNYS
+BBY  | Best Buy               | Consumer Discretionary | 4.0 | XNYS
+CVX  | Chevron                | Energy                 | 3.8 | XNYS
+GE   | General Electric       | Industrials            | 0.4 | XNYS
+HD   | Home Depot             | Consumer Discretionary | 2.4 | XNYS
+JNJ  | Johnson & Johnson      | Health Care            | 2.6 | XNYS
+JPM  | JPMorgan Chase         | Financials             | 2.8 | XNYS
+KO   | Coca-Cola              | Consumer Staples       | 2.8 | XNYS
+LLY  | Eli Lilly              | Health Care            | 1.2 | XNYS
+MRK  | Merck                  | Health Care            | 2.8 | XNYS
+MSFT | Microsoft              | Information Technology | 0.9 | XNAS
+PEP  | PepsiCo                | Consumer Staples       | 2.6 | XNAS
+PFE  | Pfizer                 | Health Care            | 3.2 | XNYS
+PG   | Procter & Gamble       | Consumer Staples       | 2.4 | XNYS
+RRC  | Range Resources        | Energy                 | 0.6 | XNYS
+UNH  | UnitedHealth           | Health Care            | 1.2 | XNYS
+WMT  | Walmart                | Consumer Staples       | 1.6 | XNAS
+XOM  | Exxon Mobil            | Energy                 | 3.6 | XNYS
 """
 
 # Symbol, name, income. In US dollars, on real history.
@@ -97,6 +97,20 @@ GBP/USD | Pound sterling in US dollars | GB | 0.00001
 USD/CHF | US dollar in Swiss francs    | US | 0.00001
 USD/AED | US dollar in UAE dirhams     | US | 0.0001
 """
+
+
+# Where it would trade by its currency: what is invented, or traded over the counter, is listed nowhere. The exchanges
+# of the Emirates have no calendar that we know of.
+EXCHANGES = {"USD": "XNYS", "EUR": "XETR", "GBP": "XLON", "CHF": "XSWX"}
+FACTOR_ETF_EXCHANGE = "BATS"
+FX_EXCHANGE = "24/5"
+
+# New shares for one old, and the index of the day. Both are invented, in the first weeks of the history: before the
+# 504 days that the simulated feed reads volatilities from, to which a split would look like a crash.
+SPLITS = {"ATEC": (14, "2"), "GE": (17, "0.125")}
+
+# What the accounts of the strategy Conviction sell short, and the share of their deposit; it pays no dividend.
+SHORT_SYMBOL, SHORT_SHARE = "AMD", "0.05"
 
 
 def rows(table: str) -> Iterator[list[str]]:

@@ -24,7 +24,10 @@ _SHIFTED = "dates shifted to today"
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """Hold what can be traded: `closes` float64 [dates, instruments], `income` percent a year by symbol."""
+    """Hold what can be traded: `closes` float64 [dates, instruments], `income` percent a year by symbol.
+
+    Closes before a split are in old shares: nothing is adjusted for it.
+    """
 
     dates: tuple[date, ...]
     instruments: tuple[Instrument, ...]
@@ -59,10 +62,15 @@ class _Listing:
         base_currency: str | None = None,
         price_factor: float = 1.0,
         tick_size: float = 0.01,
+        exchange: str | None = None,
     ) -> None:
-        """Add one; closes are rounded to the tick."""
+        """Add one; closes are rounded to the tick, and those before a split are put back into old shares."""
         if symbol in self.income:
             raise ValueError(f"the bank has an instrument {symbol} already")
+        if symbol in catalogue.SPLITS:
+            day, ratio = catalogue.SPLITS[symbol]
+            closes = np.concatenate([np.round(closes[:day] * float(ratio), 2), closes[day:]])
+            source += f"; an invented split, {ratio} new for 1 old, {DAYS - day} days before the end"
         self.instruments.append(
             Instrument(
                 len(self.instruments) + 1,
@@ -76,6 +84,7 @@ class _Listing:
                 price_factor,
                 tick_size,
                 source,
+                exchange,
             )
         )
         self.closes.append(closes)
@@ -101,12 +110,25 @@ def create_market(today: date, extra: Sequence[ExtraInstrument] = (), seed: int 
 
 
 def _add_real(listing: _Listing, history: RealHistory) -> None:
-    for symbol, name, sector, income in catalogue.rows(catalogue.EQUITIES):
+    for symbol, name, sector, income, exchange in catalogue.rows(catalogue.EQUITIES):
         closes, source = _real(history.prices[symbol])
-        listing.add(symbol, name, "equity", sector, "US", "USD", closes, source, income=float(income))
+        listing.add(
+            symbol, name, "equity", sector, "US", "USD", closes, source, income=float(income), exchange=exchange
+        )
     for symbol, name, income in catalogue.rows(catalogue.FACTOR_ETFS):
         closes, source = _real(history.prices[symbol])
-        listing.add(symbol, name, "etf", "Diversified", "US", "USD", closes, source, income=float(income))
+        listing.add(
+            symbol,
+            name,
+            "etf",
+            "Diversified",
+            "US",
+            "USD",
+            closes,
+            source,
+            income=float(income),
+            exchange=catalogue.FACTOR_ETF_EXCHANGE,
+        )
 
 
 def _real(series: Series) -> tuple[Array, str]:
@@ -121,7 +143,17 @@ def _add_bonds(listing: _Listing, prices: dict[str, Array]) -> None:
     for symbol, name, sector, country, currency, coupon, _duration, _first in catalogue.rows(catalogue.BONDS):
         closes = np.round(prices[symbol], 2)
         listing.add(
-            symbol, name, "bond", sector, country, currency, closes, source, income=float(coupon), price_factor=0.01
+            symbol,
+            name,
+            "bond",
+            sector,
+            country,
+            currency,
+            closes,
+            source,
+            income=float(coupon),
+            price_factor=0.01,
+            exchange=catalogue.EXCHANGES.get(currency),
         )
 
 
@@ -176,6 +208,7 @@ def _add_baskets(listing: _Listing, history: RealHistory, paths: dict[str, Array
             closes,
             f"{source}; real prices of {history.prices['SP500'].span} (skfolio); {_SHIFTED}",
             income=float(income),
+            exchange=catalogue.EXCHANGES.get(currency),
         )
 
 
@@ -213,10 +246,12 @@ def _add_cash_and_rates(listing: _Listing, history: RealHistory) -> None:
             source,
             base_currency=base,
             tick_size=float(tick),
+            exchange=catalogue.FX_EXCHANGE,
         )
     series = history.prices["SP500"]
     source = f"Real levels of {series.span} (skfolio), {_SHIFTED}"
-    listing.add("SP500", "S&P 500", "index", "Index", "US", "USD", np.round(series.values, 2), source)
+    levels = np.round(series.values, 2)
+    listing.add("SP500", "S&P 500", "index", "Index", "US", "USD", levels, source, exchange=catalogue.EXCHANGES["USD"])
 
 
 def _add_extra(listing: _Listing, extra: ExtraInstrument) -> None:

@@ -26,6 +26,7 @@ BOOKING_TYPES = (
     "interest",
     "fee",
     "tax",
+    "split",
 )
 
 
@@ -35,7 +36,8 @@ class Instrument:
 
     `asset_class` is one of equity, etf, bond, fund, cash, fx, index. The price of an fx instrument is
     units of `currency` for one unit of `base_currency`, which is None for everything else.
-    `price_factor` is the value of one unit at price 1: 0.01 for bonds quoted in percent.
+    `price_factor` is the value of one unit at price 1: 0.01 for bonds quoted in percent. `exchange` is the MIC of
+    where it trades, `24/5` for currencies, None for cash and what trades nowhere.
     """
 
     id: int
@@ -49,6 +51,7 @@ class Instrument:
     price_factor: float = 1.0
     tick_size: float = 0.01
     history_source: str = ""
+    exchange: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Describe a custody account and the portfolio in it."""
+    """Describe a custody account and the portfolio in it, whose day begins at midnight of `time_zone`."""
 
     portfolio_id: UUID
     account_id: UUID
@@ -95,6 +98,7 @@ class Account:
     account_type: str
     base_currency: str
     opened_on: date
+    time_zone: str = "UTC"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +108,8 @@ class BankBooking:
     `sequence` numbers all bookings of the bank from 1 in order of `booked_at` (timezone-aware).
     `amount` is the signed effect on cash in `currency`; `quantity` the signed effect on the position in
     `symbol`, at `price` in the instrument's currency (for fx, the rate, without symbol or quantity).
-    `rate_to_base` is units of the account's base currency for one unit of `currency`.
+    `rate_to_base` is units of the account's base currency for one unit of `currency`. Of a split, `quantity` is
+    what the position changes by, and the amount is zero.
     """
 
     sequence: int

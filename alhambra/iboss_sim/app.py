@@ -123,20 +123,21 @@ class ControlPanel:
         return self._settings() if _is_local(request) else _refused()
 
     async def change(self, request: Request) -> Response:
-        """Apply a `ControlOrder` and answer the settings, with the reference of a trade that was booked."""
+        """Apply a `ControlOrder` and answer the settings, with the reference of the trade or last split booked."""
         if not _is_local(request):
             return _refused()
         try:
             order = msgspec.json.decode(await _read_body(request), type=ControlOrder)
             self._controls.apply(order)
-            booked = None if order.trade is None else self._desk.order(order.trade).reference
+            booked = None if order.trade is None else self._desk.order(order.trade)
+            booked = booked if order.split is None else self._desk.split(order.split)
         except (ValueError, IbossFault) as error:
             return JSONResponse({"error": str(error)}, 400)
         if order.expire_sessions:
             self._sessions.end_all()
         if order.expire_password is not None:
             self._ledger.expire_password(order.expire_password)
-        return self._settings(booked)
+        return self._settings(None if booked is None else booked.reference)
 
     def _settings(self, booked: str | None = None) -> Response:
         names = ("latency_ms", "failure_rate", "session_seconds", "quota_per_minute", "fail_next", "failure")

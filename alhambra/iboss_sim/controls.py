@@ -14,7 +14,8 @@ class ControlOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Say what to change; what is absent stays.
 
     `fail_next` answers of the coming calls fail in the way of `failure` (one of `FAILURES`).
-    `expire_sessions` ends all sessions, `expire_password` the password of a user. `trade` books one.
+    `expire_sessions` ends all sessions, `expire_password` the password of a user. `trade` books one; `split` splits
+    what all accounts hold of an instrument, whose price must change with it.
     """
 
     latency_ms: float | None = None
@@ -26,6 +27,7 @@ class ControlOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     expire_sessions: bool = False
     expire_password: str | None = None
     trade: TradeOrder | None = None
+    split: SplitOrder | None = None
 
 
 class TradeOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -35,6 +37,13 @@ class TradeOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     symbol: str
     quantity: str
     price: str
+
+
+class SplitOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Ask for a split: so many new shares, a decimal number, for one old; below 1 it is a reverse split."""
+
+    symbol: str
+    ratio: str
 
 
 @dataclass(slots=True)

@@ -1,8 +1,9 @@
 """Keep the simulated back office in a SQLite file: accounts, users, instruments and every booking.
 
 Positions are never stored: they are derived from the bookings, as an accountant would, and remembered by
-version. The version of an account is its day (UTC) and the number of its last booking, so it grows
-whenever a booking arrives or the day rolls and opening quantities change.
+version. The version of an account is when they last changed, in microseconds: by its last booking, or when its day
+began and quantities became opening ones. So versions of all accounts grow with time, though their days begin at
+different hours, and who asks for what changed after the newest version seen misses nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -23,34 +24,41 @@ import msgspec
 import numpy as np
 
 from alhambra.bank.model import Bank, BankBooking
+from alhambra.iboss_sim.days import AHEAD, day_began, find_trading_dates, microseconds
 from alhambra.iboss_sim.faults import IbossFault
 from analytics.positions import DerivedPosition, derive_positions
 
-FORMAT = 1
-BOOKINGS_A_DAY = 1_000_000_000  # more than any day has: keeps the day above the booking's number in a version
+FORMAT = 2
 
 SCHEMA = """
 create table format (version integer not null);
-create table accounts (id text primary key, name text, type text, base_currency text, last_sequence integer);
+create table accounts (
+    id text primary key, name text, type text, base_currency text, time_zone text, changed_us integer);
 create table users (username text primary key, salt blob, digest blob, accounts text, expired integer default 0);
-create table instruments (symbol text primary key, asset_class text, currency text, price_factor real, close real);
+create table instruments (
+    symbol text primary key, asset_class text, currency text, price_factor real, close real, exchange text);
+create table trading_dates (date text primary key);
 create table bookings (
     sequence integer primary key, account text not null, reference text not null, version integer not null,
     type text not null, booked_at text not null, symbol text, quantity text, price text, amount text not null,
     currency text not null, rate_to_base text not null, description text not null, unique (reference, version));
 create index bookings_account on bookings (account, sequence);
+create index bookings_symbol on bookings (symbol);
+create index accounts_changed on accounts (changed_us);
 """
 
 
 @dataclass(frozen=True, slots=True)
 class SimulatedAccount:
-    """Hold an account with the version of its positions."""
+    """Hold an account with the version of its positions, and when the day of its opening quantities began."""
 
     id: str
     name: str
     type: str
     base_currency: str
+    time_zone: str
     version: int
+    day_began: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,31 +80,41 @@ def create_ledger(path: Path, bank: Bank) -> None:
     with _connect(draft) as connection:
         connection.executescript(SCHEMA)
         connection.execute("insert into format values (?)", (FORMAT,))
-        connection.executemany("insert into accounts values (?, ?, ?, ?, ?)", _account_rows(bank))
+        connection.executemany("insert into accounts values (?, ?, ?, ?, ?, ?)", _account_rows(bank))
         connection.executemany("insert into users values (?, ?, ?, ?, 0)", _user_rows(bank))
-        connection.executemany("insert into instruments values (?, ?, ?, ?, ?)", _instrument_rows(bank))
+        connection.executemany("insert into instruments values (?, ?, ?, ?, ?, ?)", _instrument_rows(bank))
         connection.executemany(INSERT_BOOKING, (_booking_row(booking) for booking in bank.bookings))
+        _add_trading_dates(connection, bank.today)
         connection.commit()
     draft.replace(path)
 
 
 @contextmanager
 def open_ledger(path: Path) -> Iterator[Ledger]:
-    """Open the file; raises `ValueError` when it is of another version."""
+    """Open the file; raises `ValueError` when it is of another version.
+
+    Where the trading dates in it end within a month, those of a year are added.
+    """
     with _connect(path) as connection:
         connection.execute("pragma journal_mode = wal")
         connection.execute("pragma synchronous = normal")
         (version,) = connection.execute("select version from format").fetchone()
         if version != FORMAT:
             raise ValueError(f"{path} has format {version}, this simulator writes {FORMAT}: remove it to begin anew")
-        yield Ledger(connection)
+        today = datetime.now(UTC).date()
+        (last,) = connection.execute("select max(date) from trading_dates").fetchone()
+        if last is not None and date.fromisoformat(last) < today + AHEAD / 10:
+            _add_trading_dates(connection, today)
+        dates = connection.execute("select date from trading_dates").fetchall()
+        yield Ledger(connection, frozenset(date.fromisoformat(row[0]) for row in dates))
 
 
 class Ledger:
     """Answer from the file and book into it. Not for several threads at once: callers take turns."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, trading_dates: frozenset[date]) -> None:
         self._connection = connection
+        self._trading_dates = trading_dates
         self._derived: dict[str, tuple[int, tuple[DerivedPosition, ...]]] = {}
 
     def user_accounts(self, username: str, password: str) -> tuple[str, ...] | None:
@@ -115,30 +133,32 @@ class Ledger:
 
     def accounts(self, after: str, changed_after: int, limit: int, now: datetime) -> list[SimulatedAccount]:
         """Return accounts in order of id after one, whose positions have a version above `changed_after`."""
-        day = _day_version(now)
+        zones = [row[0] for row in self._connection.execute("select distinct time_zone from accounts")]
+        days = {zone: day_began(now, zone, self._trading_dates) for zone in zones}
+        began = msgspec.json.encode({zone: microseconds(day) for zone, day in days.items()}).decode()
         rows = self._connection.execute(
-            "select id, name, type, base_currency, ? + last_sequence from accounts"
-            " where id > ? and ? + last_sequence > ? order by id limit ?",
-            (day, after, day, changed_after, limit),
+            "select a.id, a.name, a.type, a.base_currency, a.time_zone, max(a.changed_us, z.value) as version"
+            " from accounts a join json_each(?) z on z.key = a.time_zone"
+            " where a.id > ? and version > ? order by a.id limit ?",
+            (began, after, changed_after, limit),
         )
-        return [SimulatedAccount(*row) for row in rows]
+        return [_account(row, row[5], days[row[4]]) for row in rows]
 
     def account(self, account: str, now: datetime) -> SimulatedAccount:
         """Return one account; raises the fault AccessDenied when there is no such."""
-        row = self._one(
-            "select id, name, type, base_currency, ? + last_sequence from accounts where id = ?",
-            _day_version(now),
-            account,
-        )
+        query = "select id, name, type, base_currency, time_zone, changed_us from accounts where id = ?"
+        row = self._one(query, account)
         if row is None:
             raise IbossFault("AccessDenied", f"account {account} is not among yours")
-        return SimulatedAccount(*row)
+        day = day_began(now, row[4], self._trading_dates)
+        return _account(row, max(row[5], microseconds(day)), day)
 
-    def positions(self, account: SimulatedAccount, now: datetime) -> tuple[DerivedPosition, ...]:
-        """Return the positions of an account, cash among them, with the day that began at midnight UTC."""
+    def positions(self, account: SimulatedAccount) -> tuple[DerivedPosition, ...]:
+        """Return the positions of an account, cash among them."""
         known = self._derived.get(account.id)
         if known is None or known[0] != account.version:
-            derived = derive_positions(self._bookings("account = ? order by sequence", account.id), _day_start(now))
+            bookings = self._bookings("account = ? order by sequence", account.id)
+            derived = derive_positions(bookings, account.day_began)
             known = self._derived[account.id] = (account.version, derived)
         return known[1]
 
@@ -157,6 +177,14 @@ class Ledger:
         """Return the ids of all accounts."""
         return [row[0] for row in self._connection.execute("select id from accounts order by id")]
 
+    def holders(self, symbol: str) -> dict[str, Decimal]:
+        """Return what each account holds of an instrument, negative when short."""
+        held: dict[str, Decimal] = {}
+        rows = self._connection.execute("select account, quantity from bookings where symbol = ?", (symbol,))
+        for account, quantity in rows:
+            held[account] = held.get(account, Decimal(0)) + Decimal(quantity or 0)
+        return {account: quantity for account, quantity in held.items() if quantity}
+
     def instruments(self) -> dict[str, SimulatedInstrument]:
         """Return the instruments by symbol."""
         rows = self._connection.execute("select symbol, asset_class, currency, price_factor, close from instruments")
@@ -170,10 +198,12 @@ class Ledger:
         """Book with the next sequence and a reference made from it; return what was booked."""
         (last,) = self._connection.execute("select coalesce(max(sequence), 0) from bookings").fetchone()
         booked = replace(booking, sequence=last + 1, reference=booking.reference or f"SIM{last + 1:010d}")
+        (newest,) = self._connection.execute("select max(changed_us) from accounts").fetchone()
+        changed = max(microseconds(booked.booked_at), newest) + 1  # newer than what was answered in this microsecond
         with self._connection:
             self._connection.execute(INSERT_BOOKING, _booking_row(booked))
             self._connection.execute(
-                "update accounts set last_sequence = ? where id = ?", (booked.sequence, booked.iboss_account_id)
+                "update accounts set changed_us = ? where id = ?", (changed, booked.iboss_account_id)
             )
         return booked
 
@@ -198,13 +228,17 @@ def _connect(path: Path) -> Iterator[sqlite3.Connection]:
         connection.close()
 
 
+def _account(row: Sequence[Any], version: int, began: datetime) -> SimulatedAccount:
+    account, name, kind, base_currency, time_zone, *_ = row
+    return SimulatedAccount(account, name, kind, base_currency, time_zone, version, began)
+
+
 def _account_rows(bank: Bank) -> Iterator[tuple[object, ...]]:
-    last: dict[str, int] = {}
-    for booking in bank.bookings:
-        last[booking.iboss_account_id] = booking.sequence
+    last = {booking.iboss_account_id: booking.booked_at for booking in bank.bookings}
     for one in bank.accounts:
-        sequence = last.get(one.iboss_account_id, 0)
-        yield one.iboss_account_id, one.name, one.account_type, one.base_currency, sequence
+        changed_at = last.get(one.iboss_account_id)
+        changed = 0 if changed_at is None else microseconds(changed_at)
+        yield one.iboss_account_id, one.name, one.account_type, one.base_currency, one.time_zone, changed
 
 
 def _user_rows(bank: Bank) -> Iterator[tuple[object, ...]]:
@@ -218,7 +252,14 @@ def _instrument_rows(bank: Bank) -> Iterator[tuple[object, ...]]:
     for column, one in enumerate(bank.instruments):
         known = bank.closes[:, column][np.isfinite(bank.closes[:, column])]
         close = float(known[-1]) if len(known) else 1.0
-        yield one.symbol, one.asset_class, one.currency, one.price_factor, close
+        yield one.symbol, one.asset_class, one.currency, one.price_factor, close, one.exchange
+
+
+def _add_trading_dates(connection: sqlite3.Connection, today: date) -> None:
+    rows = connection.execute("select distinct exchange from instruments where exchange is not null")
+    dates = find_trading_dates([row[0] for row in rows], today)
+    connection.executemany("insert or ignore into trading_dates values (?)", [(one.isoformat(),) for one in dates])
+    connection.commit()
 
 
 def _booking_row(booking: BankBooking) -> tuple[object, ...]:
@@ -260,11 +301,3 @@ def _booking(row: Sequence[str]) -> BankBooking:
 
 def _digest(password: str, salt: bytes) -> bytes:
     return hashlib.scrypt(password.encode(), salt=salt, n=2**11, r=8, p=1)
-
-
-def _day_start(now: datetime) -> datetime:
-    return now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-
-
-def _day_version(now: datetime) -> int:
-    return now.astimezone(UTC).toordinal() * BOOKINGS_A_DAY

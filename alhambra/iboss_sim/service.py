@@ -84,7 +84,7 @@ class IbossService:
             session.require(one)
             account = self._ledger.account(one, now)
             portfolio = add(answer, "Portfolio", _portfolio_fields(account, now))
-            lines = self._ledger.positions(account, now)
+            lines = self._ledger.positions(account)
             for line in () if cash_only else lines:
                 if line.symbol not in self._cash_symbols:
                     add(portfolio, "Position", _position_fields(line))
@@ -117,6 +117,7 @@ def _account_fields(account: SimulatedAccount) -> tuple[tuple[str, Value], ...]:
         ("Name", account.name),
         ("AccountType", account.type),
         ("BaseCurrency", account.base_currency),
+        ("TimeZone", account.time_zone),
         ("PositionsVersion", account.version),
     )
 
@@ -127,6 +128,7 @@ def _portfolio_fields(account: SimulatedAccount, now: datetime) -> tuple[tuple[s
         ("BaseCurrency", account.base_currency),
         ("Version", account.version),
         ("AsOf", now),
+        ("TimeZone", account.time_zone),
     )
 
 
@@ -138,6 +140,7 @@ def _position_fields(line: DerivedPosition) -> tuple[tuple[str, Value], ...]:
         ("CostBasisBase", line.cost_basis_base),
         ("OpeningQuantity", line.opening_quantity),
         ("DayTraded", line.day_traded),
+        ("DayTradedBase", line.day_traded_base),
         ("RealisedToday", line.realised_today),
     )
 
@@ -150,6 +153,7 @@ def _cash_fields(line: DerivedPosition) -> tuple[tuple[str, Value], ...]:
         ("CostBasisBase", line.cost_basis_base),
         ("OpeningAmount", line.opening_quantity),
         ("DayMoved", line.day_traded),
+        ("DayMovedBase", line.day_traded_base),
     )
 
 

@@ -13,13 +13,15 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from alhambra.bank.model import BankBooking
-from alhambra.iboss_sim.controls import TradeOrder
+from alhambra.iboss_sim.controls import SplitOrder, TradeOrder
 from alhambra.iboss_sim.faults import IbossFault
 from alhambra.iboss_sim.ledger import Ledger, SimulatedInstrument
 from analytics.positions import DerivedPosition
 from db.live import LiveStore
 
 CENT = Decimal("0.01")
+QUANTITY_STEP = Decimal("0.000001")  # what the ledger keeps of a quantity
+LARGEST_SPLIT = 1000  # new shares for one old
 PRICE_STEP = Decimal("0.00000001")
 SHARE_OF_CASH = 0.05
 SHARE_OF_HOLDING = 0.1
@@ -59,20 +61,38 @@ class TradingDesk:
         instruments = self._ledger.instruments()
         if order.symbol not in instruments or order.account not in self._ledger.account_ids():
             raise ValueError(f"no account {order.account} or no instrument {order.symbol}")
-        try:
-            quantity, price = Decimal(order.quantity), Decimal(order.price)
-        except InvalidOperation as error:
-            raise ValueError("quantity and price are decimal numbers") from error
-        if not (quantity.is_finite() and quantity and price.is_finite() and price > 0):
+        quantity, price = _decimal(order.quantity), _decimal(order.price)
+        if not quantity or price <= 0:
             raise ValueError("quantity is not zero, price is above zero")
         closes = {symbol: one.close for symbol, one in instruments.items()}
         return self._book(order.account, instruments[order.symbol], quantity, price, closes)
+
+    def split(self, order: SplitOrder) -> BankBooking:
+        """Split what every account holds, long or short, and return the last booking of it.
+
+        Fractions stay in the accounts. Raises `ValueError` where nobody holds the instrument, or for a ratio that
+        is not above zero, is 1, or would leave nothing of a holding.
+        """
+        ratio, instruments = _decimal(order.ratio), self._ledger.instruments()
+        holders = self._ledger.holders(order.symbol)
+        if not holders or instruments[order.symbol].asset_class == "cash":
+            raise ValueError(f"no account holds {order.symbol}")
+        if not 0 < ratio <= LARGEST_SPLIT:
+            raise ValueError(f"the ratio is above 0 and up to {LARGEST_SPLIT}")
+        changes = {account: (held * ratio).quantize(QUANTITY_STEP) - held for account, held in holders.items()}
+        if not all(change and holders[account] + change for account, change in changes.items()):
+            raise ValueError("the split changes every holding, and leaves something of it")
+        closes = {symbol: one.close for symbol, one in instruments.items()}
+        booked = [
+            self._book(account, instruments[order.symbol], change, None, closes) for account, change in changes.items()
+        ]
+        return booked[-1]
 
     def _random_trade(self, prices: Mapping[str, float]) -> BankBooking | None:
         account = self._chance.choice(self._ledger.account_ids())
         now = self._now()
         try:
-            held = {line.symbol: line for line in self._ledger.positions(self._ledger.account(account, now), now)}
+            held = {line.symbol: line for line in self._ledger.positions(self._ledger.account(account, now))}
         except IbossFault:
             return None
         instruments = self._ledger.instruments()
@@ -96,12 +116,18 @@ class TradingDesk:
         return -Decimal(self._chance.randint(1, sellable)) if sellable >= 1 else Decimal(0)
 
     def _book(
-        self, account: str, one: SimulatedInstrument, quantity: Decimal, price: Decimal, prices: Mapping[str, float]
+        self,
+        account: str,
+        one: SimulatedInstrument,
+        quantity: Decimal,
+        price: Decimal | None,
+        prices: Mapping[str, float],
     ) -> BankBooking:
+        """Book a trade at a price, or a split where there is none."""
         now = self._now()
         base = self._ledger.account(account, now).base_currency
-        amount = -(quantity * price * Decimal(repr(one.price_factor))).quantize(CENT, ROUND_HALF_EVEN)
-        kind = "buy" if quantity > 0 else "sell"
+        paid = quantity * (price or 0) * Decimal(repr(one.price_factor))
+        kind = "split" if price is None else "buy" if quantity > 0 else "sell"
         return self._ledger.book(
             BankBooking(
                 sequence=0,
@@ -113,7 +139,7 @@ class TradingDesk:
                 symbol=one.symbol,
                 quantity=quantity,
                 price=price,
-                amount=amount,
+                amount=-paid.quantize(CENT, ROUND_HALF_EVEN),
                 currency=one.currency,
                 rate_to_base=rate_between(one.currency, base, prices),
                 description=f"Simulated {kind} {abs(quantity)} {one.symbol}",
@@ -136,6 +162,16 @@ def quoted_price(document: bytes) -> float | None:
         return None
     price = quote.get("last") or quote.get("price")
     return float(price) if isinstance(price, int | float) and price > 0 else None
+
+
+def _decimal(text: str) -> Decimal:
+    try:
+        value = Decimal(text)
+    except InvalidOperation as error:
+        raise ValueError(f"{text!r} is no decimal number") from error
+    if not value.is_finite():
+        raise ValueError(f"{text!r} is not finite")
+    return value
 
 
 def _dollars(currency: str, prices: Mapping[str, float]) -> float:

@@ -11,10 +11,11 @@ import asyncpg
 
 @dataclass(frozen=True, slots=True)
 class KnownPortfolio:
-    """Hold the portfolio that an IBOSS account is with us."""
+    """Hold the portfolio that an IBOSS account is with us; its day begins at midnight of `time_zone`."""
 
     id: UUID
     base_currency: str
+    time_zone: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +29,11 @@ class Directory:
 
 async def read_directory(connection: asyncpg.Connection) -> Directory:
     """Read the directory from PostgreSQL."""
-    portfolios = await connection.fetch("select iboss_account_id, id, base_currency from portfolios")
+    portfolios = await connection.fetch("select iboss_account_id, id, base_currency, time_zone from portfolios")
     instruments = await connection.fetch("select symbol, id from instruments")
     currencies = await connection.fetch("select code from currencies")
     return Directory(
-        {row[0]: KnownPortfolio(row[1], row[2]) for row in portfolios},
+        {row[0]: KnownPortfolio(row[1], row[2], row[3]) for row in portfolios},
         {row[0]: row[1] for row in instruments},
         frozenset(row[0] for row in currencies),
     )

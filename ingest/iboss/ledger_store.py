@@ -104,6 +104,7 @@ def ledger_booking(record: Booking) -> LedgerBooking:
         quantity=record.quantity,
         price=record.price,
         description=record.description,
+        rate_to_base=record.rate_to_base,
     )
 
 

@@ -119,6 +119,7 @@ def booking_record(row: LedgerBooking) -> bytes:
             quantity=row.quantity,
             price=row.price,
             description=row.description,
+            rate_to_base=row.rate_to_base,
         )
     )
 

@@ -169,6 +169,7 @@ def _positions(fields: Fields) -> AccountPositions:
         fields.moment_ns("AsOf"),
         tuple(lines),
         etree.tostring(fields.element, with_tail=False),
+        fields.optional_text("TimeZone"),
     )
 
 
@@ -181,6 +182,7 @@ def _line(fields: Fields) -> PositionLine:
         fields.number("OpeningQuantity"),
         fields.number("DayTraded"),
         fields.optional_number("RealisedToday") or Decimal(0),
+        fields.optional_number("DayTradedBase"),
     )
 
 
@@ -192,6 +194,7 @@ def _cash(fields: Fields) -> PositionLine:
         fields.number("CostBasisBase"),
         fields.number("OpeningAmount"),
         fields.number("DayMoved"),
+        day_traded_base=fields.optional_number("DayMovedBase"),
     )
 
 
@@ -212,6 +215,7 @@ def _booking(fields: Fields) -> AccountBooking:
         fields.form("Currency", CURRENCY),
         fields.description(),
         etree.tostring(fields.element, with_tail=False),
+        fields.optional_number("RateToBase"),
     )
 
 

@@ -29,7 +29,10 @@ class AccountVersion:
 
 @dataclass(frozen=True, slots=True)
 class PositionLine:
-    """Hold one line of an account; for cash the symbol is the currency's code and the quantity its amount."""
+    """Hold one line of an account; for cash the symbol is the currency's code and the quantity its amount.
+
+    `day_traded_base` is None where IBOSS does not say.
+    """
 
     symbol: str
     quantity: Decimal
@@ -38,11 +41,15 @@ class PositionLine:
     opening_quantity: Decimal
     day_traded: Decimal
     realised_today: Decimal = Decimal(0)
+    day_traded_base: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class AccountPositions:
-    """Hold the full positions and cash of an account at a version; `raw` is the answer's own XML."""
+    """Hold the full positions and cash of an account at a version; `raw` is the answer's own XML.
+
+    `time_zone` is that in which IBOSS counts the account's day, None where it does not say.
+    """
 
     account_id: str
     base_currency: str
@@ -50,11 +57,15 @@ class AccountPositions:
     as_of_ns: int
     lines: tuple[PositionLine, ...]
     raw: bytes
+    time_zone: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class AccountBooking:
-    """Hold one booking of an account; `raw` is the answer's own XML."""
+    """Hold one booking of an account; `raw` is the answer's own XML.
+
+    `rate_to_base` is units of the account's base currency for one of `currency`, None where IBOSS does not say.
+    """
 
     account_id: str
     reference: str
@@ -68,6 +79,7 @@ class AccountBooking:
     currency: str
     description: str
     raw: bytes
+    rate_to_base: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)

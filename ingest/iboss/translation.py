@@ -22,6 +22,9 @@ def translate_positions(
     if known.base_currency != found.base_currency:
         detail = f"{found.account_id} is kept in {known.base_currency}, IBOSS says {found.base_currency}"
         return _refused_positions(found, "base_currency_differs", detail)
+    if found.time_zone is not None and found.time_zone != known.time_zone:  # opening quantities of another moment
+        detail = f"{found.account_id} has its day in {known.time_zone}, IBOSS says {found.time_zone}"
+        return _refused_positions(found, "time_zone_differs", detail)
     unknown = sorted(line.symbol for line in found.lines if line.symbol not in directory.instruments)
     if unknown:
         detail = f"{found.account_id} holds {', '.join(unknown[:10])}"
@@ -39,11 +42,13 @@ def translate_positions(
                 line.opening_quantity,
                 line.day_traded,
                 line.realised_today,
+                line.day_traded_base,
             )
             for line in found.lines
         ),
         event_ns=found.as_of_ns,
         received_ns=received_ns,
+        time_zone=known.time_zone,
     )
 
 
@@ -70,6 +75,7 @@ def translate_booking(found: AccountBooking, directory: Directory, received_ns: 
         quantity=found.quantity,
         price=found.price,
         description=found.description,
+        rate_to_base=found.rate_to_base,
     )
 
 

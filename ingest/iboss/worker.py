@@ -17,6 +17,7 @@ from hashlib import blake2b
 from typing import Protocol
 
 import asyncpg
+import msgspec
 from aiokafka.errors import KafkaError
 
 from db.live import LiveStore
@@ -254,7 +255,7 @@ async def _poll_with_new_connections(
 
 def _content(positions: PortfolioPositions) -> bytes:
     """Return a digest of what a new version must change to be news."""
-    bare = PortfolioPositions(positions.portfolio, 0, positions.base_currency, positions.positions, 0, 0)
+    bare = msgspec.structs.replace(positions, version=0, event_ns=0, received_ns=0)
     return blake2b(encode_message(bare), digest_size=16).digest()
 
 

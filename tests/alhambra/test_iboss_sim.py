@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import httpx
 import pytest
-from fakes_iboss import API_KEY, CLIENT, QUICK, SERVICE, SOAP_ENVELOPE, Simulator, envelope, open_simulator, tiny_bank
+from fakes_iboss import (
+    API_KEY,
+    CLIENT,
+    INSTRUMENTS,
+    QUICK,
+    SERVICE,
+    SOAP_ENVELOPE,
+    Simulator,
+    envelope,
+    open_simulator,
+    tiny_bank,
+)
 from lxml import etree
 
 from alhambra.iboss_sim.ledger import Ledger, create_ledger, open_ledger
@@ -161,6 +173,94 @@ async def test_at_midnight_the_day_rolls_and_what_was_traded_becomes_the_opening
     assert after.version > before.version
 
 
+async def test_days_begin_at_midnight_in_each_accounts_zone_and_versions_only_grow(tmp_path: Path) -> None:
+    """What rolls or is booked later has a version above all that was listed before, in whatever zone."""
+    zones = ("Asia/Dubai", "America/New_York", "UTC")
+    plain = tiny_bank()
+    accounts = tuple(replace(one, time_zone=zone) for one, zone in zip(plain.accounts, zones, strict=True))
+    clock = {"now": datetime(2026, 3, 3, 19, tzinfo=UTC)}
+    listed: list[list[str]] = []
+    bank = replace(plain, accounts=accounts)
+    async with (
+        open_simulator(tmp_path, bank, now=lambda: clock["now"]) as simulator,
+        open_iboss(simulator.address(), QUICK) as client,
+    ):
+        newest = max(one.version for one in (await client.accounts()).accounts)
+        for hour, trading in ((21, None), (22, "IB2"), (25, None), (26, "IB3"), (30, None), (31, None)):
+            clock["now"] = datetime(2026, 3, 3, tzinfo=UTC) + timedelta(hours=hour)
+            if trading:
+                await simulator.trade(trading, "IBM", "1", "100")
+            changed = (await client.accounts(changed_after=newest)).accounts
+            listed.append([one.account_id for one in changed])
+            newest = max([newest, *(one.version for one in changed)])
+    assert listed == [["IB1"], ["IB2"], ["IB3"], ["IB3"], ["IB2"], []]
+
+
+async def test_a_weekend_belongs_to_the_friday_before_where_exchanges_keep_it(tmp_path: Path) -> None:
+    plain = tiny_bank()
+    shares = tuple(replace(one, exchange="XSWX" if one.symbol == "IBM" else None) for one in plain.instruments)
+    clock = {"now": datetime(2026, 3, 6, 12, tzinfo=UTC)}  # a Friday
+    bank = replace(plain, instruments=shares)
+    async with open_simulator(tmp_path, bank, now=lambda: clock["now"]) as simulator:
+        await simulator.trade("IB1", "IBM", "5", "120")
+        async with open_iboss(simulator.address(), QUICK) as client:
+            openings = []
+            for day in (7, 8, 9):
+                clock["now"] = datetime(2026, 3, day, 12, tzinfo=UTC)
+                openings.append((await client.positions(["IB1"])).portfolios[0].lines[0].opening_quantity)
+    assert openings == [10, 10, 15]
+
+
+def test_trading_dates_that_have_run_out_are_added_on_opening(tmp_path: Path) -> None:
+    shares = tuple(replace(one, exchange="XSWX") for one in INSTRUMENTS)
+    create_ledger(tmp_path / "iboss.sqlite3", replace(tiny_bank(), instruments=shares, today=date(2024, 3, 4)))
+    now = datetime.now(UTC)
+    with open_ledger(tmp_path / "iboss.sqlite3") as ledger:
+        assert now - timedelta(days=7) < ledger.account("IB1", now).day_began <= now  # the Swiss never pause a week
+
+
+async def test_a_split_by_order_changes_every_holding_and_its_value_only_by_the_price(tmp_path: Path) -> None:
+    async with open_simulator(tmp_path, now=lambda: NOON) as simulator:
+        await simulator.trade("IB2", "IBM", "-13", "100")
+        await simulator.control(split={"symbol": "IBM", "ratio": "4"})
+        async with open_iboss(simulator.address(), QUICK) as client:
+            found = (await client.positions(["IB1", "IB2", "IB3"])).portfolios
+            booked = (await client.transactions("s7")).bookings
+    lines = [next(line for line in one.lines if line.symbol == "IBM") for one in found]
+    assert [(one.quantity, one.opening_quantity, one.day_traded) for one in lines] == [
+        (40, 10, 0),
+        (-12, 10, -1300),
+        (40, 10, 0),
+    ]
+    assert [(one.type, one.quantity, one.amount) for one in booked] == [
+        ("split", 30, 0),
+        ("split", -9, 0),
+        ("split", 30, 0),
+    ]
+
+
+@pytest.mark.parametrize(
+    "order", [("IBM", "0"), ("IBM", "-2"), ("IBM", "1"), ("IBM", "NaN"), ("IBM", "1e30"), ("NOPE", "2"), ("USD", "2")]
+)
+async def test_a_split_that_cannot_be_is_refused(simulator: Simulator, order: tuple[str, str]) -> None:
+    split = dict(zip(("symbol", "ratio"), order, strict=True))
+    answer = await simulator.http.post(f"{simulator.url}/control", json={"split": split})
+    assert answer.status_code == 400
+
+
+async def test_rates_of_bookings_and_what_moved_in_base_currency_are_answered(tmp_path: Path) -> None:
+    plain = tiny_bank()
+    euros = tuple(replace(one, base_currency="EUR", time_zone="Europe/Paris") for one in plain.accounts)
+    async with open_simulator(tmp_path, replace(plain, accounts=euros), now=lambda: NOON) as simulator:
+        await simulator.trade("IB1", "IBM", "5", "120")  # with a euro at 1.25 dollars
+        async with open_iboss(simulator.address(), QUICK) as client:
+            (found,) = (await client.positions(["IB1"])).portfolios
+            (booked,) = (await client.transactions("s6")).bookings
+    assert booked.rate_to_base == Decimal("0.8")
+    assert [(one.day_traded, one.day_traded_base) for one in found.lines] == [(600, 480), (-600, -480)]
+    assert found.time_zone == "Europe/Paris"
+
+
 async def test_bookings_and_versions_survive_a_restart(tmp_path: Path) -> None:
     async with open_simulator(tmp_path) as simulator:
         reference = await simulator.trade("IB3", "IBM", "-10", "150")
@@ -197,7 +297,7 @@ async def test_random_trades_stay_within_cash_and_holding_and_reconcile(ledger: 
     booked = [one for one in [await desk.trade() for _ in range(100)] if one]
     assert {one.type for one in booked} == {"buy", "sell"}
     for account in ledger.account_ids():
-        lines = {one.symbol: one.quantity for one in ledger.positions(ledger.account(account, NOON), NOON)}
+        lines = {one.symbol: one.quantity for one in ledger.positions(ledger.account(account, NOON))}
         assert lines["USD"] == sum(one.amount for one in ledger.bookings([account], 0, 1000)) >= 0
         assert lines.get("IBM", 0) >= 0
 

@@ -67,6 +67,13 @@ async def test_instruments_closes_and_currencies_are_those_of_the_bank(seeded, b
     assert await seeded.fetchval("select minor_units from currencies where code = 'JPY'") == 0
 
 
+async def test_portfolios_have_their_zones_and_instruments_their_exchanges(seeded, bank: Bank) -> None:
+    zones = await seeded.fetch("select iboss_account_id, time_zone from portfolios")
+    assert dict(zones) == {account.iboss_account_id: account.time_zone for account in bank.accounts}
+    exchanges = await seeded.fetch("select symbol, exchange from instruments")
+    assert dict(exchanges) == {one.symbol: one.exchange for one in bank.instruments}
+
+
 async def test_the_ledger_is_left_to_iboss(seeded) -> None:
     assert await seeded.fetchval("select count(*) from transactions") == 0
     assert await seeded.fetchval("select count(*) from position_sets") == 0

@@ -68,9 +68,48 @@ def test_flows_and_exchanges_are_not_profit(kind: str, traded: int) -> None:
 
 
 @pytest.mark.parametrize("kind", ["dividend", "coupon", "interest", "fee", "tax"])
-def test_income_and_charges_are_profit_and_loss_of_the_day(kind: str) -> None:
-    line = derive(Entry(kind, Decimal(50), "AAPL", booked_at=TODAY))["USD"]
-    assert (line.quantity, line.day_traded) == (50, 0)
+def test_income_and_charges_of_an_instrument_move_from_its_line_to_cash(kind: str) -> None:
+    lines = derive(Entry(kind, Decimal(50), "AAPL", booked_at=TODAY, rate_to_base=Decimal("0.9")))
+    assert (lines["USD"].quantity, lines["USD"].day_traded, lines["USD"].day_traded_base) == (50, 50, 45)
+    assert (lines["AAPL"].quantity, lines["AAPL"].day_traded, lines["AAPL"].day_traded_base) == (0, -50, -45)
+
+
+@pytest.mark.parametrize("kind", ["interest", "fee", "tax"])
+def test_income_and_charges_of_no_instrument_are_profit_and_loss_of_the_day_in_cash(kind: str) -> None:
+    line = derive(Entry(kind, Decimal(50), booked_at=TODAY))["USD"]
+    assert (line.quantity, line.day_traded, line.day_traded_base) == (50, 0, 0)
+
+
+def test_what_moved_is_kept_in_base_currency_at_the_rate_of_each_booking() -> None:
+    line = derive(trade("10", "100", TODAY, "0.9"), trade("-4", "110", TODAY, "0.8"))["AAPL"]
+    assert (line.day_traded, line.day_traded_base) == (1000 - 440, 900 - 352)
+
+
+def test_money_that_came_and_went_at_different_rates_is_a_line_still() -> None:
+    """100 euros cost 110 and brought 120: nothing is held and nothing moved, but 10 were earned."""
+    euros = [Entry("fx_in", Decimal(n), None, None, TODAY, "EUR", Decimal(r)) for n, r in ((100, "1.1"), (-100, "1.2"))]
+    line = derive(*euros)["EUR"]
+    assert (line.quantity, line.day_traded, line.day_traded_base) == (0, 0, -10)
+
+
+def test_a_split_changes_the_quantity_and_neither_cost_nor_opening_nor_cash() -> None:
+    lines = derive(trade("10", "100"), Entry("split", Decimal(0), "AAPL", Decimal(30), TODAY))
+    line = lines["AAPL"]
+    assert (line.quantity, line.cost_basis, line.cost_basis_base) == (40, 1000, 1000)
+    assert (line.opening_quantity, line.day_traded, line.realised_today) == (10, 0, 0)
+    assert (lines["USD"].quantity, lines["USD"].day_traded) == (-1000, 0)
+
+
+def test_a_sale_after_a_reverse_split_realises_against_the_cost_of_the_old_shares() -> None:
+    reverse = Entry("split", Decimal(0), "AAPL", Decimal(-30), TODAY)
+    line = derive(trade("40", "10"), reverse, trade("-5", "42", TODAY))["AAPL"]
+    assert (line.quantity, line.cost_basis, line.realised_today) == (5, 200, 10)
+
+
+@pytest.mark.parametrize("change", ["-10", "-20"])
+def test_a_split_that_leaves_nothing_or_turns_the_position_is_refused(change: str) -> None:
+    with pytest.raises(ValueError, match="a split cannot change 10"):
+        derive(trade("10", "100"), Entry("split", Decimal(0), "AAPL", Decimal(change)))
 
 
 def test_what_was_closed_before_today_is_gone_and_what_was_closed_today_stays() -> None:

@@ -43,6 +43,7 @@ def booking(bank, reference: str, minutes: int = 0) -> LedgerBooking:
         Decimal("10.000000"),
         Decimal("190.05000000"),
         "Bought",
+        Decimal("0.9123456789"),
     )
 
 
@@ -71,9 +72,9 @@ async def test_what_is_stored_already_is_not_stored_again(bank) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"portfolio_id": uuid4()}, {"instrument_id": 99}, {"currency": "XXX"}],
+    [{"portfolio_id": uuid4()}, {"instrument_id": 99}, {"currency": "XXX"}, {"rate_to_base": Decimal(0)}],
 )
-async def test_one_unknown_reference_stores_nothing_and_leaves_the_cursor(bank, wrong) -> None:
+async def test_one_booking_that_cannot_be_stores_nothing_and_leaves_the_cursor(bank, wrong) -> None:
     await store(bank.connection, cursor("1"), [], [])
     bad = replace(booking(bank, "R2"), **wrong)
     with pytest.raises(asyncpg.IntegrityConstraintViolationError):
@@ -89,6 +90,12 @@ async def test_unpublished_bookings_come_oldest_first_as_they_were_stored_until_
     assert [replace(one, id=None) for one in found] == bookings[::-1]
     await mark_bookings_published(bank.connection, [found[0].id])
     assert [one.reference for one in await unpublished_bookings(bank.connection, 10)] == ["R2"]
+
+
+async def test_a_booking_whose_rate_nobody_said_has_none(bank) -> None:
+    await store(bank.connection, None, [], [replace(booking(bank, "R1"), rate_to_base=None)])
+    (found,) = await unpublished_bookings(bank.connection, 1)
+    assert found.rate_to_base is None
 
 
 async def test_unpublished_positions_come_by_version_until_marked(bank) -> None:

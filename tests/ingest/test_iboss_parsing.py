@@ -48,6 +48,21 @@ def test_a_booking_is_read_with_its_exact_amounts_and_its_moment() -> None:
     assert (page.cursor, page.more, page.refused) == ("s9", False, ())
 
 
+def test_what_iboss_need_not_say_is_none_where_it_does_not() -> None:
+    said, silent = read_transactions(
+        transactions(transaction(RateToBase="0.8125"), transaction(RateToBase=""))
+    ).bookings
+    assert (said.rate_to_base, silent.rate_to_base) == (Decimal("0.8125"), None)
+    line = LINE.format(quantity=1)
+    full = line.replace("</Position>", "<DayTradedBase>180.55</DayTradedBase></Position>")
+    cash = CASH.replace("</Cash>", "<DayMovedBase>-4.75</DayMovedBase></Cash>")
+    zone = "<TimeZone>Asia/Dubai</TimeZone>"
+    said, silent = read_positions(portfolio(full, cash, zone), portfolio(line, CASH, account="IB2")).portfolios
+    assert [one.day_traded_base for one in said.lines] == [Decimal("180.55"), Decimal("-4.75")]
+    assert [one.day_traded_base for one in silent.lines] == [None, None]
+    assert (said.time_zone, silent.time_zone) == ("Asia/Dubai", None)
+
+
 def test_exponents_prefixes_nil_and_the_order_of_elements_do_not_matter() -> None:
     content = """<x:GetTransactionsResponse xmlns:x="urn:x" xmlns:i="http://www.w3.org/2001/XMLSchema-instance">
       <x:More>1</x:More><x:NextCursor> s10 </x:NextCursor>
@@ -82,6 +97,7 @@ def test_exponents_prefixes_nil_and_the_order_of_elements_do_not_matter() -> Non
         {"BookedAt": "9999-12-31T23:59:59-12:00"},
         {"Reference": "R" * 201},
         {"Symbol": ""},
+        {"RateToBase": "about 1"},
     ],
     ids=str,
 )

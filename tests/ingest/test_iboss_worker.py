@@ -134,10 +134,12 @@ class FakeIboss:
     async def transactions(self, cursor: str | None = None, limit: int = 1000) -> TransactionsPage:
         return self.pages.pop(0) if self.pages else TransactionsPage((), (), cursor or "s0", False)
 
-    def hold(self, account: str, version: int, *lines: PositionLine, currency: str = "USD") -> None:
+    def hold(
+        self, account: str, version: int, *lines: PositionLine, currency: str = "USD", zone: str | None = None
+    ) -> None:
         self.listed = [one for one in self.listed if one.account_id != account]
         self.listed.append(AccountVersion(account, "Growth", currency, version))
-        self.held[account] = AccountPositions(account, currency, version, 1, lines, b"<Portfolio/>")
+        self.held[account] = AccountPositions(account, currency, version, 1, lines, b"<Portfolio/>", zone)
 
 
 class BrokenProducer:
@@ -182,6 +184,7 @@ async def test_a_trade_is_noticed_and_nothing_else_is_sent_again(bench: Bench, s
     assert newest.portfolio == str(portfolio_id("IB2"))
     (held,) = [one for one in newest.positions if one.instrument == 3]
     assert (held.quantity, held.opening_quantity, held.day_traded, held.cost_basis) == (6, 10, -520, 600)
+    assert (held.day_traded_base, sold.rate_to_base) == (-520, 1)
 
 
 async def test_a_restarted_worker_goes_on_where_the_ledger_is(bench: Bench, simulator: Simulator) -> None:
@@ -278,6 +281,32 @@ async def test_unknown_accounts_and_symbols_refuse_a_portfolio_once_and_no_other
     await bench.records(POSITIONS_TOPIC, 1)
     letters = [decode_dead_letter(one.value) for one in await bench.records(DEAD_LETTERS_TOPIC, 3)]
     assert {one.reason for one in letters} == {"unknown_account", "unknown_instrument", "base_currency_differs"}
+
+
+async def test_positions_carry_the_zone_that_we_have_and_are_refused_where_iboss_has_another(bench: Bench) -> None:
+    async with bench.pool.acquire() as connection:
+        await connection.execute("update portfolios set time_zone = 'Asia/Dubai'")
+    source = FakeIboss()
+    source.hold("IB1", 1, line())
+    source.hold("IB2", 1, line(), zone="Asia/Dubai")
+    source.hold("IB3", 1, line(), zone="Europe/Zurich")
+    await bench.worker(source).poll()
+    found = [decode_positions(one.value) for one in await bench.records(POSITIONS_TOPIC, 2)]
+    assert {one.time_zone for one in found} == {"Asia/Dubai"}
+    (letter,) = await bench.records(DEAD_LETTERS_TOPIC, 1)
+    assert decode_dead_letter(letter.value).reason == "time_zone_differs"
+
+
+async def test_a_rate_that_cannot_be_costs_only_its_booking(bench: Bench) -> None:
+    lines = [
+        transaction("R1", RateToBase="0.8125"),
+        transaction("R2", RateToBase="-1"),
+        transaction("R3", RateToBase=""),
+    ]
+    await bench.worker(FakeIboss(pages=[page(*lines)])).poll()
+    found = [decode_booking(one.value) for one in await bench.records(TRANSACTIONS_TOPIC, 2)]
+    assert {(one.reference, one.rate_to_base) for one in found} == {("R1", Decimal("0.8125")), ("R3", None)}
+    await bench.records(DEAD_LETTERS_TOPIC, 1)
 
 
 async def test_a_refused_portfolio_is_taken_when_its_instrument_becomes_known(bench: Bench) -> None:
