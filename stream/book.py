@@ -199,7 +199,7 @@ class Book:
         if portfolio.event_ns < self.day_starts_ns[portfolio.zone]:  # nothing has moved since an earlier day
             self._open(run)
         held_in = set(self._prices.currency[instruments].tolist()) | {portfolio.base}
-        self.currencies[portfolio.index] = sum({1 << currency % 64 for currency in held_in})
+        self.currencies[portfolio.index] = sum({1 << currency % 63 for currency in held_in})
         self.constants.sum(self, self._prices, portfolio)
         self.index.fit(len(self._prices.specs), len(self.instrument))
         self.index.add(self.instrument[run], self.quantity[run], run.start, portfolio.index)

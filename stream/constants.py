@@ -38,68 +38,59 @@ class PortfolioConstants:
 
     def sum(self, book: Book, prices: PriceTable, portfolio: Portfolio) -> None:
         """Sum the constants of one portfolio anew."""
-        run = book.run(portfolio)
-        fixed = fixed_amounts(book, prices, portfolio)
-        securities = ~prices.cash[book.instrument[run]]
-        index = portfolio.index
-        self.basis[index] = fixed[:, OPENING].sum() + fixed[:, TRADED].sum()
-        self.close_basis[index] = fixed[:, OPENING].sum() + fixed[:, TRADED_AT_CLOSE].sum()
-        self.cost[index] = fixed[securities, COST].sum()
-        self.realised[index] = fixed[:, REALISED].sum()
+        run, index = book.run(portfolio), portfolio.index
+        self.basis[index], self.close_basis[index], self.cost[index], self.realised[index] = _sum_fixed(
+            run.start,
+            run.stop,
+            portfolio.base,
+            book.instrument,
+            book.opening_quantity,
+            book.traded,
+            book.traded_base,
+            book.cost_base,
+            book.realised,
+            prices.prior_close[portfolio.zone],
+            prices.factor,
+            prices.cash,
+            prices.currency,
+            prices.cross_close[portfolio.zone],
+            prices.scale[portfolio.base],
+        )
 
 
-OPENING, TRADED, TRADED_AT_CLOSE, COST, REALISED = range(5)
-
-
-def fixed_amounts(book: Book, prices: PriceTable, portfolio: Portfolio) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return what is fixed of each row, rounded: float64 [position, (opening, traded, traded at close, cost, realised)]."""
-    run = book.run(portfolio)
-    fixed = np.empty((run.stop - run.start, 5))
-    _fixed_amounts(
-        run.start,
-        portfolio.base,
-        book.instrument,
-        book.opening_quantity,
-        book.traded,
-        book.traded_base,
-        book.cost_base,
-        book.realised,
-        prices.prior_close[portfolio.zone],
-        prices.factor,
-        prices.currency,
-        prices.cross_close[portfolio.zone],
-        prices.scale[portfolio.base],
-        fixed,
+@njit(inline="always")
+def fixed_row(
+    k: int, s: int, opening_quantity: Any, traded: Any, traded_base: Any, cost_base: Any, realised: Any,
+    prior_close: Any, factor: Any, cross_close: float, scale: float,
+) -> tuple[float, float, float, float, float]:  # fmt: skip
+    """Return what is fixed of the row at place `k`, which holds instrument `s`."""
+    close = prior_close[s] if prior_close[s] == prior_close[s] else 0.0
+    traded_at_close = round_minor(traded[k] * cross_close)
+    known = traded_base[k] == traded_base[k]
+    return (
+        round_minor(opening_quantity[k] * close * factor[s] * cross_close),
+        round_minor(traded_base[k] * scale) if known else traded_at_close,
+        traded_at_close,
+        round_minor(cost_base[k] * scale),
+        round_minor(realised[k] * scale),
     )
-    return fixed
 
 
 @njit(cache=True)
-def _fixed_amounts(
-    start: int,
-    base: int,
-    instrument: Any,
-    opening_quantity: Any,
-    traded: Any,
-    traded_base: Any,
-    cost_base: Any,
-    realised: Any,
-    prior_close: Any,
-    factor: Any,
-    currency: Any,
-    cross_close: Any,
+def _sum_fixed(
+    first: int, last: int, base: int, instrument: Any, opening_quantity: Any, traded: Any, traded_base: Any,
+    cost_base: Any, realised: Any, prior_close: Any, factor: Any, cash: Any, currency: Any, cross_close: Any,
     scale: float,
-    fixed: Any,
-) -> None:
-    for i in range(len(fixed)):
-        k = start + i
+) -> tuple[float, float, float, float]:  # fmt: skip
+    basis = close_basis = cost = profit = 0.0
+    for k in range(first, last):
         s = instrument[k]
-        close = prior_close[s] if prior_close[s] == prior_close[s] else 0.0
-        cross = cross_close[currency[s], base]
-        traded_at_close = round_minor(traded[k] * cross)
-        known = traded_base[k] == traded_base[k]
-        fixed[i, OPENING] = round_minor(opening_quantity[k] * close * factor[s] * cross)
-        fixed[i, TRADED] = round_minor(traded_base[k] * scale) if known else traded_at_close
-        fixed[i, TRADED_AT_CLOSE] = traded_at_close
-        fixed[i, COST] = round_minor(cost_base[k] * scale)
-        fixed[i, REALISED] = round_minor(realised[k] * scale)
+        opening, moved, moved_at_close, paid, gained = fixed_row(
+            k, s, opening_quantity, traded, traded_base, cost_base, realised,
+            prior_close, factor, cross_close[currency[s], base], scale,
+        )  # fmt: skip
+        basis += opening + moved
+        close_basis += opening + moved_at_close
+        cost += 0.0 if cash[s] else paid
+        profit += gained
+    return basis, close_basis, cost, profit

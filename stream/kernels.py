@@ -12,9 +12,14 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from stream.constants import fixed_row
 from stream.prices import STALE
 from stream.rounding import round_minor
 
+VALUE, DAY, DAY_PRICE, UNREALISED, REALISED_TODAY, LOCAL_VALUE, LOCAL_COST = range(7)
+ROW_COLUMNS = 7
+SHOWN = ("quantity", "price", "value", "value_local", "day_pnl", "day_pnl_pct", "unrealised_pnl", "cost_basis",
+         "weight", "prior_close", "day_pnl_price", "contribution")  # fmt: skip
 PLACE = np.uint32(16)  # bits of a code in which the second column stands
 FIRST = np.uint32(0xFFFF)
 EXACT_SUMS = {"reassoc", "nsz"}  # sums of whole numbers are the same in any order: the compiler may use vectors
@@ -141,7 +146,7 @@ def mark_currencies(portfolios: int, currencies: Any, moved: int, turn: int, see
     """Mark who holds or counts in one of the currencies of the mask `moved`; return how many are new to this turn."""
     found = 0
     for p in range(portfolios):
-        if currencies[p] & moved:
+        if currencies[p] & np.uint64(moved):
             pending[p] = 1
             found += seen[p] != turn
             seen[p] = turn
@@ -169,15 +174,49 @@ def sum_at_close_rates(
 
 @njit(cache=True)
 def value_rows(
-    start: int, base: int, instrument: Any, quantity: Any, cost_local: Any, unit_value: Any, currency: Any,
-    cross_close: Any, scale: Any, unit_base: Any, rows: Any,
+    start: int, base: int, instrument: Any, quantity: Any, opening_quantity: Any, traded: Any, traded_base: Any,
+    cost_local: Any, cost_base: Any, realised: Any, unit_value: Any, prior_close: Any, factor: Any, cash: Any,
+    currency: Any, cross_close: Any, scale: Any, unit_base: Any, rows: Any,
 ) -> None:  # fmt: skip
-    """Fill float64 [position, (value, value at the rates of the prior close, local value, local cost)]."""
+    """Fill the rows of one portfolio, whole minor units: float64 [position, VALUE to LOCAL_COST]."""
     for i in range(len(rows)):
         k = start + i
         s = instrument[k]
-        local = quantity[k] * unit_value[s]
-        rows[i, 0] = round_minor(quantity[k] * unit_base[base, s])
-        rows[i, 1] = round_minor(local * cross_close[currency[s], base])
-        rows[i, 2] = round_minor(local * scale[currency[s]])
-        rows[i, 3] = round_minor(cost_local[k] * scale[currency[s]])
+        c, cross = currency[s], cross_close[currency[s], base]
+        opening, moved, moved_at_close, cost, profit = fixed_row(
+            k, s, opening_quantity, traded, traded_base, cost_base, realised,
+            prior_close, factor, cross, scale[base],
+        )  # fmt: skip
+        value, local = round_minor(quantity[k] * unit_base[base, s]), quantity[k] * unit_value[s]
+        rows[i, VALUE] = value
+        rows[i, DAY] = value - opening - moved
+        rows[i, DAY_PRICE] = round_minor(local * cross) - opening - moved_at_close
+        rows[i, UNREALISED] = 0.0 if cash[s] else value - cost
+        rows[i, REALISED_TODAY] = profit
+        rows[i, LOCAL_VALUE] = round_minor(local * scale[c])
+        rows[i, LOCAL_COST] = round_minor(cost_local[k] * scale[c])
+
+
+@njit(cache=True)
+def show_rows(
+    start: int, base: int, rows: Any, equity: float, opening: float, instrument: Any, quantity: Any, price: Any,
+    prior_close: Any, currency: Any, scale: Any, shown: Any,
+) -> None:  # fmt: skip
+    """Fill the figures of the rows as documents show them: float64 [position, figure], in the order of `SHOWN`."""
+    per_opening = 100.0 / abs(opening) if opening else 0.0
+    for i in range(len(rows)):
+        k = start + i
+        s = instrument[k]
+        value, day, digits = rows[i, VALUE], rows[i, DAY], scale[currency[s]]
+        shown[i, 0] = quantity[k]
+        shown[i, 1] = price[s]
+        shown[i, 2] = value / scale[base]
+        shown[i, 3] = rows[i, LOCAL_VALUE] / digits
+        shown[i, 4] = day / scale[base]
+        shown[i, 5] = 100.0 * day / abs(value - day) if value != day else 0.0
+        shown[i, 6] = rows[i, UNREALISED] / scale[base]
+        shown[i, 7] = rows[i, LOCAL_COST] / digits
+        shown[i, 8] = value / equity if equity else 0.0
+        shown[i, 9] = prior_close[s] if prior_close[s] == prior_close[s] else 0.0
+        shown[i, 10] = rows[i, DAY_PRICE] / scale[base]
+        shown[i, 11] = day * per_opening

@@ -136,7 +136,7 @@ class Booking(msgspec.Struct, frozen=True):
     rate_to_base: Decimal | None = None
 
 
-class ValuationRow(msgspec.Struct, frozen=True):
+class ValuationRow(msgspec.Struct, frozen=True, gc=False):
     """Hold one position as valued: amounts in base currency unless named local, rounded to the minor unit.
 
     `price` and `prior_close` are in the instrument's currency, `weight` is a fraction of total equity,

@@ -12,16 +12,12 @@ import numpy.typing as npt
 
 from stream import kernels
 from stream.book import Book, Portfolio
-from stream.constants import COST, OPENING, REALISED, TRADED, TRADED_AT_CLOSE, fixed_amounts
 from stream.dimensions import Dimensions
 from stream.prices import PriceTable
 
 BLOCK = 1280  # values of a block, at least: with what it is made from they stay in the first level of cache
 FORGET = 0.2  # share of the newest measurement in the running figure
 MEASURABLE = 2_000  # entries or positions; fewer take too short a time to tell
-
-VALUE, DAY, DAY_PRICE, UNREALISED, REALISED_TODAY, LOCAL_VALUE, LOCAL_COST = range(7)
-ROW_COLUMNS = 7
 
 
 class Pace:
@@ -100,35 +96,34 @@ class Revaluation:
         return portfolio.index in self._touched
 
     def rows(self, portfolio: Portfolio) -> npt.NDArray[np.float64]:
-        """Return the rows, in whole minor units: float64 [position, (value, day P&L, its price effect, …)].
+        """Return the rows, in whole minor units: float64 [position, `kernels.VALUE` to `kernels.LOCAL_COST`].
 
-        The columns are VALUE to LOCAL_COST; the last two are in minor units of the instrument's currency.
+        The last two columns are in minor units of the instrument's currency.
         """
         prices, book = self._prices, self._book
         run = book.run(portfolio)
-        moving = np.empty((run.stop - run.start, 4))
+        rows = np.empty((run.stop - run.start, kernels.ROW_COLUMNS))
         kernels.value_rows(
             run.start,
             portfolio.base,
             book.instrument,
             book.quantity,
+            book.opening_quantity,
+            book.traded,
+            book.traded_base,
             book.cost_local,
+            book.cost_base,
+            book.realised,
             prices.unit_value,
+            prices.prior_close[portfolio.zone],
+            prices.factor,
+            prices.cash,
             prices.currency,
             prices.cross_close[portfolio.zone],
             prices.scale,
             self._unit_base,
-            moving,
+            rows,
         )
-        fixed = fixed_amounts(book, prices, portfolio)
-        rows = np.empty((len(moving), ROW_COLUMNS))
-        value, opening = moving[:, 0], fixed[:, OPENING]
-        rows[:, VALUE] = value
-        rows[:, DAY] = value - opening - fixed[:, TRADED]
-        rows[:, DAY_PRICE] = moving[:, 1] - opening - fixed[:, TRADED_AT_CLOSE]
-        rows[:, UNREALISED] = np.where(prices.cash[book.instrument[run]], 0.0, value - fixed[:, COST])
-        rows[:, REALISED_TODAY] = fixed[:, REALISED]
-        rows[:, LOCAL_VALUE:] = moving[:, 2:]
         return rows
 
     def cash(self, size: int) -> npt.NDArray[np.float64]:
@@ -211,7 +206,7 @@ class Revaluation:
             return size
         touched = 0
         if rated:
-            moved = np.uint64(sum({1 << int(one) % 64 for one in np.flatnonzero(self._prices.currency_dirty)}))
+            moved = sum({1 << int(one) % 63 for one in np.flatnonzero(self._prices.currency_dirty)})
             touched = kernels.mark_currencies(size, book.currencies, moved, turn, self._seen, self.pending)
         index = book.index
         return touched + int(

@@ -130,11 +130,6 @@ class PriceTable:
         self._derive_closes()
         self.dirty[:] = 1
 
-    def closes(self, zone: int, instruments: npt.NDArray[np.uint32]) -> Floats:
-        """Return the prior closes of instruments (by dense index) in a zone, 0 where there is none."""
-        found: Floats = np.nan_to_num(self.prior_close[zone, instruments], nan=0.0)
-        return found
-
     def follow_sessions(self, opened_ns: Ints, last_end_ns: Ints) -> None:
         """Take what `state` goes by, by instrument: when its session that runs now opened, and when the last one ended.
 
@@ -239,7 +234,7 @@ class PriceTable:
         self._rated = np.flatnonzero(self._rate_instrument >= 0)
 
     def _derive_closes(self) -> None:
-        """Derive each zone's crosses at the prior closes, and each instrument's newest close, which stands in for a price."""
+        """Derive each zone's crosses at the prior closes, and each instrument's newest close, in place of a price."""
         rates = [self._rates(np.nan_to_num(closes, nan=0.0)) for closes in self.prior_close]
         self.cross_close: Floats = np.array([one[:, None] / one[None, :] * self.scale[None, :] for one in rates])
         newest = self.prior_close_ns.argmax(axis=0)

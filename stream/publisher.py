@@ -1,8 +1,8 @@
 """Write valuations to Redis: what somebody watches at once, the rest within a budget.
 
-A portfolio that a client looks at is written and published in the cycle that changed it. Every other one is
-written at most once a second and all of them together at most `BACKGROUND_PER_CYCLE` a cycle, longest waiting
-first, so that the time of a cycle is bounded whatever the size of the book.
+A portfolio that a client looks at is written and published in the cycle that changed it, every other one at most once
+a second. Both have a budget a cycle, given in turn: so the time of a cycle is bounded whatever the size of the book
+and the number of readers, and nobody waits longer than a round.
 """
 
 from __future__ import annotations
@@ -16,15 +16,17 @@ import numpy.typing as npt
 import structlog
 from redis import RedisError
 
+from analytics.revaluation import REFERENCE_CURRENCY
 from db.live import LiveStore, Totals, TotalsLayout
 from stream.messages import Valuation, encode_message
 from stream.metrics import OUTAGES, PUBLISHED
 from stream.outbox import Outbox
-from stream.prices import REFERENCE_CURRENCY
 from stream.processor import Processor
+from stream.rounds import Round
 
 log = structlog.get_logger()
 
+WATCHED_PER_CYCLE = 250
 BACKGROUND_PER_CYCLE = 100
 BACKGROUND_EVERY_NS = 1_000_000_000
 TOTALS_EVERY_NS = 250_000_000
@@ -41,7 +43,8 @@ class Publisher:
         self._worker = worker
         self._epoch = epoch
         self.watched: set[str] = set()
-        self._written_ns = np.zeros(0, np.int64)
+        self._watching = Round(WATCHED_PER_CYCLE, 0)
+        self._background = Round(BACKGROUND_PER_CYCLE, BACKGROUND_EVERY_NS)
         self._totals_ns = 0
         self._totals_seq = 0
         self._totals_due = False
@@ -52,12 +55,16 @@ class Publisher:
 
     async def publish(self, now_ns: int) -> None:
         """Write and publish what is due at `now_ns`; after a failure everything is due."""
-        watched, background = self._split()
-        self._totals_due = self._totals_due or len(watched) + len(background) > 0
-        due = self._due(background, now_ns)
+        pending = self._processor.revaluation.pending[: len(self._processor.book)]
+        self._totals_due = self._totals_due or bool(pending.any())
         totals = self._take_totals(now_ns)  # before anything is awaited: portfolios may join the book meanwhile
+        watched = self._watching.due(self._held(), pending, now_ns)
+        documents = self._take(watched.tolist())
+        rest = self._background.due(self._background.first(len(pending)), pending, now_ns)
+        documents |= self._take(rest.tolist())
         try:
-            await self._write_valuations(watched.tolist(), due.tolist(), now_ns)
+            await self._write_valuations(documents)
+            self._background.took(rest, now_ns)
             await self._write_totals(totals, now_ns)
             await self._write_quotes(now_ns)
         except RedisError as error:
@@ -72,39 +79,21 @@ class Publisher:
     def invalidate(self) -> None:
         """Have everything written anew: Redis has lost what it held, or may have."""
         self._processor.revaluation.pending[: len(self._processor.book)] = 1
-        self._written_ns[:] = 0
+        self._background.forget()
         self._quoted_ns[:] = 0
         self._layout = -1
 
-    def _split(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Return the indices of what changed: (watched, the rest)."""
-        changed = np.zeros(len(self._processor.book), bool)
-        changed[self._processor.pending()] = True
-        held = np.array(self._processor.held(self.watched), np.int64)
-        watched = held[changed[held]]
-        changed[held] = False
-        return watched, np.flatnonzero(changed)
+    def _held(self) -> npt.NDArray[np.int64]:
+        return np.array(sorted(self._processor.held(self.watched)), np.int64)
 
-    def _due(self, indices: npt.NDArray[np.int64], now_ns: int) -> npt.NDArray[np.int64]:
-        missing = len(self._processor.book) - len(self._written_ns)
-        if missing > 0:
-            self._written_ns = np.concatenate([self._written_ns, np.zeros(missing, np.int64)])
-        indices = indices[self._written_ns[indices] <= now_ns - BACKGROUND_EVERY_NS]
-        if len(indices) > BACKGROUND_PER_CYCLE:
-            longest = np.argpartition(self._written_ns[indices], BACKGROUND_PER_CYCLE)[:BACKGROUND_PER_CYCLE]
-            indices = indices[longest]
-        return indices
-
-    async def _write_valuations(self, watched: Sequence[int], due: Sequence[int], now_ns: int) -> None:
-        published = self._take(watched)
-        background = self._take(due)
-        if not published and not background:
+    async def _write_valuations(self, documents: dict[str, bytes]) -> None:
+        if not documents:
             return
-        await self._store.write_valuations({**background, **published}, published)
-        self._written_ns[list(due)] = now_ns
+        published = [portfolio for portfolio in documents if portfolio in self.watched]
+        await self._store.write_valuations(documents, published)
         PUBLISHED.labels("watched").inc(len(published))
-        PUBLISHED.labels("background").inc(len(background))
-        self._outbox.add_valuations({**background, **published})
+        PUBLISHED.labels("background").inc(len(documents) - len(published))
+        self._outbox.add_valuations(documents)
 
     def _take(self, indices: Sequence[int]) -> dict[str, bytes]:
         taken: list[Valuation] = [self._processor.take(index, time.time_ns()) for index in indices]
@@ -161,7 +150,7 @@ class Publisher:
             {
                 "symbol": prices.specs[index].symbol,
                 "price": float(prices.mark[index]),
-                "prior_close": float(np.nan_to_num(prices.prior_close[index])),
+                "prior_close": float(np.nan_to_num(prices.prior_close[0, index])),
                 "event_ns": int(prices.mark_ns[index]),
             }
         )

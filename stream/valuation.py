@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
+import numpy as np
+import numpy.typing as npt
+
 from analytics.returns import percent_of_opening
+from stream import kernels
 from stream.book import Book, Portfolio
+from stream.kernels import DAY, DAY_PRICE, REALISED_TODAY, UNREALISED, VALUE
 from stream.messages import Valuation, ValuationRow
-from stream.pnl import DAY, DAY_PRICE, REALISED_TODAY, UNREALISED, VALUE, Revaluation
+from stream.pnl import Revaluation
 from stream.prices import STALE, STATES, PriceTable
 
 
@@ -17,11 +24,11 @@ def create_valuation(
     rows = revaluation.rows(portfolio)
     totals = rows.sum(axis=0).tolist()
     instruments = book.instrument[book.run(portfolio)]
-    sizes = abs(rows[:, VALUE])
-    gross = float(sizes.sum())
-    times = prices.price_ns[instruments][~prices.cash[instruments]]
-    equity, day = totals[VALUE], totals[DAY]
-    cash = float(rows[prices.cash[instruments], VALUE].sum())
+    is_cash, states = prices.cash[instruments], prices.state[instruments]
+    sizes = np.abs(rows[:, VALUE])
+    gross, times = float(sizes.sum()), prices.price_ns[instruments]
+    equity, day, cash = totals[VALUE], totals[DAY], float(rows[is_cash, VALUE].sum())
+    quoted = times[~is_cash]
     return Valuation(
         portfolio_id=portfolio.id,
         epoch=portfolio.epoch,
@@ -39,68 +46,75 @@ def create_valuation(
         day_pnl_currency=(day - totals[DAY_PRICE]) / scale,
         unrealised_pnl=totals[UNREALISED] / scale,
         realised_pnl_today=totals[REALISED_TODAY] / scale,
-        stale_share=float(sizes[prices.state[instruments] == STALE].sum()) / gross if gross else 0.0,
-        oldest_price_ns=int(times.min()) if len(times) else 0,
+        stale_share=float(sizes[states == STALE].sum()) / gross if gross else 0.0,
+        oldest_price_ns=int(quoted.min()) if len(quoted) else 0,
         allocation=revaluation.dimensions.describe(revaluation.sums[portfolio.index], scale),
-        rows=_rows(prices, book, portfolio, rows.tolist(), equity, equity - day),
+        rows=_rows(prices, book, portfolio, rows, equity, day, times.tolist(), states.tolist()),
         version=portfolio.version,
-        rates=_rates(prices, portfolio, {prices.specs[one].currency for one in instruments.tolist()}),
+        rates=_rates(prices, portfolio, set(prices.currency[instruments].tolist())),
     )
-
-
-def _rates(prices: PriceTable, portfolio: Portfolio, currencies: set[str]) -> dict[str, tuple[float, float]]:
-    """Return units of base currency for one of each other currency: now, and at the prior close."""
-    base, scale = portfolio.base, float(prices.scale[portfolio.base])
-    close = prices.cross_close[portfolio.zone]
-    found = sorted((code, prices.currency_index[code]) for code in currencies)
-    return {
-        code: (float(prices.cross[index, base]) / scale, float(close[index, base]) / scale)
-        for code, index in found
-        if index != base
-    }
 
 
 def _rows(
-    prices: PriceTable, book: Book, portfolio: Portfolio, rows: list[list[float]], equity: float, opening: float
+    prices: PriceTable,
+    book: Book,
+    portfolio: Portfolio,
+    rows: npt.NDArray[np.float64],
+    equity: float,
+    day: float,
+    times: list[int],
+    states: list[int],
 ) -> list[ValuationRow]:
-    """Return the rows; `opening` is what contributions to the day's P&L are a share of."""
     run = book.run(portfolio)
-    instruments = book.instrument[run]
-    scale = float(prices.scale[portfolio.base])
-    per_opening = 100.0 / abs(opening) if opening else 0.0
-    columns = (
-        instruments.tolist(),
-        prices.scale[prices.currency[instruments]].tolist(),
-        book.quantity[run].tolist(),
-        prices.price[instruments].tolist(),
-        prices.price_ns[instruments].tolist(),
-        prices.state[instruments].tolist(),
-        prices.closes(portfolio.zone, instruments).tolist(),
+    shown = np.empty((len(rows), len(kernels.SHOWN)))
+    kernels.show_rows(
+        run.start,
+        portfolio.base,
+        rows,
+        equity,
+        equity - day,
+        book.instrument,
+        book.quantity,
+        prices.price,
+        prices.prior_close[portfolio.zone],
+        prices.currency,
+        prices.scale,
+        shown,
     )
-    found = []
-    for (value, day, day_price, unrealised, _, local, cost), index, digits, quantity, price, at, state, close in zip(
-        rows, *columns, strict=True
-    ):
-        spec = prices.specs[index]
+    specs, found = prices.specs, []
+    for index, figures, at, state in zip(book.instrument[run].tolist(), shown.tolist(), times, states, strict=True):
+        spec = specs[index]
+        quantity, price, value, local, gain, percent, unrealised, cost, weight, close, price_gain, share = figures
         found.append(
             ValuationRow(
-                instrument=spec.id,
-                symbol=spec.symbol,
-                quantity=quantity,
-                price=price,
-                value=value / scale,
-                value_local=local / digits,
-                day_pnl=day / scale,
-                day_pnl_pct=percent_of_opening(day, value),
-                unrealised_pnl=unrealised / scale,
-                cost_basis=cost / digits,
-                weight=value / equity if equity else 0.0,
-                price_ns=at,
-                stale=state == STALE,
-                prior_close=close,
-                day_pnl_price=day_price / scale,
-                contribution=day * per_opening,
-                state=STATES[state],
+                spec.id,
+                spec.symbol,
+                quantity,
+                price,
+                value,
+                local,
+                gain,
+                percent,
+                unrealised,
+                cost,
+                weight,
+                at,
+                state == STALE,
+                close,
+                price_gain,
+                share,
+                STATES[state],
             )
         )
     return found
+
+
+def _rates(prices: PriceTable, portfolio: Portfolio, held_in: Collection[int]) -> dict[str, tuple[float, float]]:
+    """Return units of base currency for one of each other currency: now, and at the prior close."""
+    base, scale = portfolio.base, float(prices.scale[portfolio.base])
+    now, close = prices.cross, prices.cross_close[portfolio.zone]
+    return {
+        prices.currencies[one]: (float(now[one, base]) / scale, float(close[one, base]) / scale)
+        for one in sorted(held_in)
+        if one != base
+    }
