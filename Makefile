@@ -15,7 +15,7 @@ NO_PYTHON := Alhambra needs Python 3.11 or newer, and none is on the PATH: insta
 NO_VENV := This Python cannot make a virtual environment: install its venv module (on Debian and Ubuntu: apt-get install python3-venv).
 BUILT_FROM := pyproject.toml hatch_build.py $(wildcard dashboard/frontend/*.js*) $(wildcard dashboard/locale/*/*/*.po)
 
-.PHONY: run install dev test check bench test-kafka chromium requirements clean
+.PHONY: run install dev test check bench bench-ratios test-kafka chromium requirements clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/installed
@@ -35,10 +35,15 @@ check: $(VENV)/installed-dev
 	$(BIN)/lint-imports
 
 bench: $(VENV)/installed
+	$(BIN)/alhambra bench book
 	$(BIN)/alhambra bench start
 	$(BIN)/alhambra bench pipeline --rate 500
 	$(BIN)/alhambra bench pipeline --rate 100000
 	$(BIN)/alhambra bench encodings
+
+# The same as ratios within one run, which hold on any machine; nothing fails on a time.
+bench-ratios: $(VENV)/installed-dev
+	@exec $(BIN)/python -m pytest tests/benchmarks --benchmark-enable --benchmark-only -s $(ARGS)
 
 # On Apache Kafka: the one that KAFKA_BOOTSTRAP_SERVERS names, which must hold none of our topics; else one that Maven
 # fetches, once, and Java runs. They take some four minutes, for want of a faster way to let a session expire.

@@ -85,27 +85,11 @@ def _rows(
     for index, figures, at, state in zip(book.instrument[run].tolist(), shown.tolist(), times, states, strict=True):
         spec = specs[index]
         quantity, price, value, local, gain, percent, unrealised, cost, weight, close, price_gain, share = figures
-        found.append(
-            ValuationRow(
-                spec.id,
-                spec.symbol,
-                quantity,
-                price,
-                value,
-                local,
-                gain,
-                percent,
-                unrealised,
-                cost,
-                weight,
-                at,
-                state == STALE,
-                close,
-                price_gain,
-                share,
-                STATES[state],
-            )
-        )
+        row = ValuationRow(
+            spec.id, spec.symbol, quantity, price, value, local, gain, percent, unrealised, cost, weight, at,
+            state == STALE, close, price_gain, share, STATES[state],
+        )  # fmt: skip
+        found.append(row)
     return found
 
 
