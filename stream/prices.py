@@ -130,6 +130,11 @@ class PriceTable:
         self._derive_closes()
         self.dirty[:] = 1
 
+    def closes(self, zone: int, instruments: npt.NDArray[np.uint32]) -> Floats:
+        """Return the prior closes of instruments (by dense index) in a zone, 0 where there is none."""
+        found: Floats = np.nan_to_num(self.prior_close[zone, instruments], nan=0.0)
+        return found
+
     def follow_sessions(self, opened_ns: Ints, last_end_ns: Ints) -> None:
         """Take what `state` goes by, by instrument: when its session that runs now opened, and when the last one ended.
 
