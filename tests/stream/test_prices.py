@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.messages import QuoteBatch
-from stream.prices import InstrumentSpec, PriceTable, UnknownCurrency
+from stream.prices import STATES, InstrumentSpec, PriceTable, UnknownCurrency
 
 AAPL = 2
 ABSENT = float("nan")
@@ -108,3 +108,42 @@ def test_a_currency_whose_rate_has_no_price_cannot_be_converted() -> None:
     prices.apply(quotes((7, 1.1)), NOW_NS)
     prices.refresh(NOW_NS)
     assert prices.has_rate("EUR")
+
+
+HOUR_NS = 3_600 * 10**9
+OPENED, CLOSED = 5 * HOUR_NS, -1
+
+
+@pytest.mark.parametrize(
+    ("now", "quoted", "opened_ns", "state"),
+    [
+        ("a fresh price in session", 0, OPENED, "live"),
+        ("a fresh price though the market is closed, as a simulated one trades", 0, CLOSED, "live"),
+        ("an old price in session", -1 * HOUR_NS, OPENED, "stale"),
+        ("the last price of the session before, the market closed", -20 * HOUR_NS, CLOSED, "close"),
+        ("a price of two sessions before, the market closed", -30 * HOUR_NS, CLOSED, "stale"),
+        ("the last price of the session before, the market open for a minute", -20 * HOUR_NS, 0, "close"),
+        ("the last price of the session before, the market open for an hour", -20 * HOUR_NS, HOUR_NS, "stale"),
+    ],
+)
+def test_closed_is_close_and_not_stale(now, quoted, opened_ns, state) -> None:
+    """The session before ended twenty hours ago; an equity is stale after a quarter of an hour."""
+    now_ns = 1_000 * HOUR_NS
+    prices = create_prices()
+    opened = np.full(len(SPECS), -1 if opened_ns == CLOSED else now_ns - opened_ns)
+    prices.follow_sessions(opened, np.full(len(SPECS), now_ns - 20 * HOUR_NS))
+    prices.apply(quote(ABSENT, ABSENT, 151.0, event_ns=now_ns + quoted), now_ns)
+    prices.refresh(now_ns)
+    assert STATES[prices.state[AAPL]] == state
+
+
+def test_each_time_zone_has_prior_closes_of_its_own() -> None:
+    prices = create_prices()
+    prices.roll("Asia/Dubai", {3: (140.0, NOW_NS), 7: (1.2, NOW_NS)})
+    dubai, held = prices.zone("Asia/Dubai"), np.array([AAPL], np.uint32)
+    assert (prices.closes(dubai, held)[0], prices.closes(0, held)[0]) == (140.0, 150.0)
+    euro, dollar = prices.currency_index["EUR"], prices.currency_index["USD"]
+    assert prices.cross_close[dubai, euro, dollar] == pytest.approx(120.0)
+    assert prices.cross_close[0, euro, dollar] == pytest.approx(110.0)
+    prices.refresh(NOW_NS)
+    assert prices.price[AAPL] == 140.0  # never quoted: the newest close of all
