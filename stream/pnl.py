@@ -128,11 +128,13 @@ class Revaluation:
 
     def cash(self, size: int) -> npt.NDArray[np.float64]:
         """Return the cash of the first `size` portfolios."""
+        self._fit()
         cash: npt.NDArray[np.float64] = self.sums[:size, self.dimensions.cash_columns()].sum(axis=1)
         return cash
 
     def at_close_rates(self, size: int) -> npt.NDArray[np.float64]:
         """Return float64 [portfolio, (value at the rates of the prior close, gross value, of that stale)]."""
+        self._fit()
         prices, book = self._prices, self._book
         totals = np.empty((size, 3))
         kernels.sum_at_close_rates(

@@ -84,7 +84,8 @@ class Processor:
         """Return the totals of the whole book."""
         size = len(self.book)
         constants, base = self.book.constants, self.book.base[:size]
-        equity, cash = self.revaluation.equity[:size], self.revaluation.cash(size)
+        cash = self.revaluation.cash(size)
+        equity = self.revaluation.equity[:size]
         moving = self.revaluation.at_close_rates(size)
         day = equity - constants.basis[:size]
         opening, gross = np.abs(equity - day), moving[:, 1]
