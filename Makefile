@@ -15,7 +15,7 @@ NO_PYTHON := Alhambra needs Python 3.11 or newer, and none is on the PATH: insta
 NO_VENV := This Python cannot make a virtual environment: install its venv module (on Debian and Ubuntu: apt-get install python3-venv).
 BUILT_FROM := pyproject.toml hatch_build.py $(wildcard dashboard/frontend/*.js*) $(wildcard dashboard/locale/*/*/*.po)
 
-.PHONY: run install dev test check bench bench-ratios test-kafka chromium requirements clean
+.PHONY: run install dev test check bench bench-ratios test-kafka java chromium requirements clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/installed
@@ -46,9 +46,17 @@ bench-ratios: $(VENV)/installed-dev
 	@exec $(BIN)/python -m pytest tests/benchmarks --benchmark-enable --benchmark-only -s $(ARGS)
 
 # On Apache Kafka: the one that KAFKA_BOOTSTRAP_SERVERS names, which must hold none of our topics; else one that Maven
-# fetches, once, and Java runs. They take some four minutes, for want of a faster way to let a session expire.
-test-kafka: $(VENV)/installed-dev
+# fetches, once, and Java runs. Without them the tests skip, unless CI=true: then that is a failure. They take some four
+# minutes, for want of a faster way to let a session expire.
+test-kafka: $(VENV)/installed-dev java
 	@exec $(BIN)/python -m pytest -m kafka $(ARGS)
+
+# Apache Kafka wants Java, and Maven fetches it; Debian's packages are installed where they lack and we may.
+java:
+	@test -n "$$KAFKA_BOOTSTRAP_SERVERS" || { command -v java && command -v mvn; } >/dev/null \
+	|| { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq >&2 \
+	     && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq default-jre-headless maven >&2; } \
+	|| echo "Without Java and Maven there is no Apache Kafka to test on." >&2
 
 # The browser tests drive a real Chromium; Debian's package is installed where there is none and we may.
 chromium:

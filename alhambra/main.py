@@ -1,4 +1,4 @@
-"""Be the command line: `alhambra up`, `doctor`, `topics`, `migrate`, `logs`, `status`.
+"""Be the command line: `alhambra up`, `doctor`, `topics`, `migrate`, `explain`, `replay`, `logs`, `status`.
 
 Each command imports what it needs when it is called, so that `alhambra --help` is quick.
 """
@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
+from uuid import UUID
 
 import typer
 
@@ -23,6 +25,7 @@ from alhambra.settings import DoorSettings, revealed
 from alhambra.verify import command as verify
 
 INTERRUPTED = 130
+MOMENTS = ["%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M%z"]  # with a time zone: Z, or such as +04:00
 HERE = default_data_folder()
 
 app = typer.Typer(
@@ -90,6 +93,55 @@ def replay_dead_letters(
     from alhambra.dead_letters import Wanted, replay_dead_letters
 
     asyncio.run(replay_dead_letters(topics.kafka_servers(data), Wanted(reason, limit, dry_run), Console()))
+
+
+@app.command()
+def explain(
+    field: Annotated[str, typer.Argument(help="A figure, such as day_pnl or allocation.sector.Energy.")],
+    symbol: Annotated[str | None, typer.Argument(help="A holding, for a figure of it.")] = None,
+    portfolio: Annotated[str | None, typer.Option(help="Its id; without it, those of the first client.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The API's answer as it is.")] = False,
+    url: Annotated[str | None, typer.Option(help="Where the platform is, unless in the data folder.")] = None,
+    token: Annotated[str | None, typer.Option(help="An access token, unless there is a demonstration login.")] = None,
+    data: DataOption = HERE,
+) -> None:
+    """Say where a figure comes from; exit status 1 when its recomputation differs."""
+    import json
+
+    from rich.console import Console
+
+    from alhambra.explain import Question, ask, show
+
+    answer = asyncio.run(ask(Question(field, symbol, portfolio, url, token, data)))
+    if as_json:
+        typer.echo(json.dumps(answer, indent=2, ensure_ascii=False))
+    matches = all(one["matches"] for one in answer["portfolios"]) if as_json else show(answer, Console())
+    raise typer.Exit(0 if matches else 1)
+
+
+@app.command()
+def replay(
+    at: Annotated[datetime, typer.Option(formats=MOMENTS, help="A moment, such as 2026-01-02T10:32:00Z.")],
+    portfolio: Annotated[UUID | None, typer.Option(help="Only this one, with its holdings and bookings.")] = None,
+    account: Annotated[str | None, typer.Option(help="Only those of an account, by its number or IBOSS's.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One line of JSON on standard output.")] = False,
+    data: DataOption = HERE,
+) -> None:
+    """Show portfolios as they were shown at a moment; exit status 1 when a stored total is not its recomputation."""
+    import msgspec
+    from rich.console import Console
+
+    from alhambra.replay import Wanted, show
+    from alhambra.replay import replay as run_replay
+
+    running = read_running(data)
+    url = revealed(DoorSettings().database_url) or (running.database if running else None)
+    if url is None:
+        raise CannotStart(f"Nothing runs in {data}: start it with alhambra up, or set DATABASE_URL.")
+    found = asyncio.run(run_replay(url, Wanted(at, portfolio, account)))
+    if as_json:
+        typer.echo(msgspec.json.encode(found))
+    raise typer.Exit(0 if (found.matches if as_json else show(found, Console())) else 1)
 
 
 @app.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -22,6 +23,11 @@ State = Annotated[WebState, Depends(web_state)]
 
 DEADLINE_S = 1.0
 REPORTED = ("kafka", "iboss")
+# Workers whose silence is a failure too: of each, at least one must report, as itself or as `<name>:<which>`.
+EXPECTED = ("stream", "market", "live_equals_batch")
+# Without these nothing can be shown, or not be trusted; without anything else prices are old.
+VITAL = ("database", "redis", "live_equals_batch")
+SILENT = "has not reported for fifteen seconds"
 REMEMBERED_S = 0.5
 
 
@@ -32,10 +38,13 @@ class Condition:
     ok: bool
     detail: str
 
-    @property
-    def shape(self) -> dict[str, str]:
-        """Return what the answer says of it."""
-        return {"status": "ok" if self.ok else "failed", "detail": self.detail}
+    def shape(self, otherwise: str) -> dict[str, str]:
+        """Return what the answer says of it; `otherwise` is the level of one that is not well."""
+        return {
+            "status": "ok" if self.ok else "failed",
+            "level": "ok" if self.ok else otherwise,
+            "detail": self.detail,
+        }
 
 
 class HealthMonitor:
@@ -67,12 +76,14 @@ class HealthMonitor:
             "redis": _outcome(tasks["redis"], Condition(False, "no answer within a second")),
             **{name: _condition(reports.get(name)) for name in REPORTED},
         }
+        workers = _workers(reports)
         healthy = all(one.ok for one in services.values())
         body = {
             "status": "ok" if healthy else "failed",
+            "summary": _summary({**services, **workers}),
             "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds"),
-            "services": {name: one.shape for name, one in services.items()},
-            "workers": {name: _condition(one).shape for name, one in reports.items() if name not in REPORTED},
+            "services": {name: one.shape("failed") for name, one in services.items()},
+            "workers": {name: one.shape(_level_without(name)) for name, one in workers.items()},
         }
         return (200 if healthy else 503), body
 
@@ -118,9 +129,32 @@ def _outcome(task: asyncio.Task[Any], otherwise: Any) -> Any:
 
 
 def _condition(report: HealthReport | None) -> Condition:
-    if report is None:
-        return Condition(False, "has not reported for fifteen seconds")
-    return Condition(report.ok, report.detail)
+    return Condition(False, SILENT) if report is None else Condition(report.ok, report.detail)
+
+
+def _kind(component: str) -> str:
+    """Return what a component is: its name up to the colon, behind which stands which one."""
+    return component.partition(":")[0]
+
+
+def _level_without(worker: str) -> str:
+    return "failed" if _kind(worker) in VITAL else "degraded"
+
+
+def _workers(reports: Mapping[str, HealthReport]) -> dict[str, Condition]:
+    """Return what workers say of themselves, in order of name; of those that are expected, their silence too."""
+    heard = {_kind(name) for name in reports}
+    found = {name: _condition(report) for name, report in reports.items() if name not in REPORTED}
+    missing = {name: _condition(None) for name in EXPECTED if name not in heard}
+    return dict(sorted((found | missing).items()))
+
+
+def _summary(conditions: Mapping[str, Condition]) -> str:
+    """Return in one word how it is for a client: ok; delayed, where prices may be old; or failed."""
+    wrong = {_kind(name) for name, one in conditions.items() if not one.ok}
+    if wrong & set(VITAL):
+        return "failed"
+    return "delayed" if wrong - {"positions_equal_bookings"} else "ok"
 
 
 def _sentence(error: BaseException) -> str:

@@ -10,10 +10,11 @@ from uuid import UUID
 import asyncpg
 
 from api.state import StateHolder
-from dashboard.data import DemoLogin, FloorInfo, IntradayPoint, PortfolioInfo, PriceSource
+from dashboard.data import Component, DemoLogin, FloorInfo, Health, IntradayPoint, PortfolioInfo, PriceSource
 from dashboard.viewer import Viewer as PageViewer
-from db.history import minute_valuations
+from db.hours import minute_points
 from db.postgres import acquire
+from stream.messages import decode_valuation
 
 _PORTFOLIOS = """
 select p.id, p.name, p.base_currency, p.user_id, u.first_name || ' ' || u.last_name, c.minor_units
@@ -60,15 +61,23 @@ class PageData:
         return [FloorInfo(*row.values()) for row in rows]
 
     async def intraday(self, viewer: PageViewer, portfolio_id: UUID) -> Sequence[IntradayPoint]:
-        """Return the minutes of today (UTC), oldest first; empty where the portfolio is not the viewer's to see."""
+        """Return the minutes of the portfolio's day, oldest first; empty where it is not the viewer's to see."""
         async with acquire(self._pool) as connection:
             if await connection.fetchrow(_ONE, viewer.user_id, viewer.role, portfolio_id) is None:
                 return []
-            minutes = await minute_valuations(connection, portfolio_id, datetime.now(UTC).date())
+            now = datetime.now(UTC)
+            minutes = await minute_points(connection, portfolio_id, await self._day_start(portfolio_id, now), now)
         return [
             IntradayPoint(int(one.minute.timestamp()) * 1_000_000_000, float(one.day_pnl), float(one.total_equity))
             for one in minutes
         ]
+
+    async def _day_start(self, portfolio_id: UUID, now: datetime) -> datetime:
+        """Return when the portfolio's day began, as its newest valuation says; without one, midnight (UTC)."""
+        document = await self._holder.state.store.valuation(str(portfolio_id))
+        if document is None:
+            return now.replace(hour=0, minute=0, second=0, microsecond=0)
+        return datetime.fromtimestamp(decode_valuation(document).day_start_ns / 1e9, UTC)
 
     async def price_source(self) -> PriceSource:
         """Return where the prices come from: what the market worker reports, or the configuration says."""
@@ -79,6 +88,14 @@ class PageData:
         histories = Counter(one.history_source for one in state.catalogue.instruments.values() if one.history_source)
         commonest = histories.most_common(1)
         return PriceSource(source if source in KINDS else "live", commonest[0][0] if commonest else "")
+
+    async def health(self) -> Health:
+        """Return how everything is, as `/api/health` says it."""
+        _, body = await self._holder.state.health.answer()
+        found = {**body["services"], **body["workers"]}
+        return Health(
+            body["summary"], tuple(Component(name, one["level"], one["detail"]) for name, one in found.items())
+        )
 
     async def demo_logins(self) -> Sequence[DemoLogin]:
         """Return the logins of the demonstration; empty in production."""

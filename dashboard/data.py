@@ -58,6 +58,23 @@ class DemoLogin:
     password: str
 
 
+@dataclass(frozen=True, slots=True)
+class Component:
+    """Hold how one part is: `level` is ok, degraded or failed, `detail` a sentence for those who look after it."""
+
+    name: str
+    level: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Hold how everything is: `summary` is ok, delayed (prices may be old) or failed."""
+
+    summary: str
+    components: tuple[Component, ...]
+
+
 class DashboardData(Protocol):
     """Read what the pages show. What a viewer has no right to is absent, exactly like what does not exist."""
 
@@ -75,6 +92,9 @@ class DashboardData(Protocol):
 
     async def price_source(self) -> PriceSource:
         """Return where the prices come from."""
+
+    async def health(self) -> Health:
+        """Return how everything is; it asks for no rights, as `/api/health` does not."""
 
     async def demo_logins(self) -> Sequence[DemoLogin]:
         """Return the logins of the demonstration; empty in production."""

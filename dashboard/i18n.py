@@ -62,6 +62,12 @@ def client_messages() -> dict[str, str]:
         "age_days": _("{n} d"),
         "other": _("Other"),
         "no_rows": _("Waiting for the first valuation …"),
+        "level_ok": _("Well"),
+        "level_degraded": _("Degraded"),
+        "level_failed": _("Failed"),
+        "summary_ok": _("All is well."),
+        "summary_delayed": _("Prices are delayed at the moment."),
+        "summary_failed": _("Parts of the service do not work at the moment."),
     }
 
 

@@ -26,11 +26,16 @@ class FloorPage:
 
 
 @dataclass(frozen=True, slots=True)
+class StatusPage:
+    """How everything is."""
+
+
+@dataclass(frozen=True, slots=True)
 class NoPage:
     """Nothing that there is."""
 
 
-Route = Home | PortfolioPage | FloorPage | NoPage
+Route = Home | PortfolioPage | FloorPage | StatusPage | NoPage
 
 
 def parse_route(path: str) -> Route:
@@ -38,6 +43,8 @@ def parse_route(path: str) -> Route:
     match [part for part in path.split("/") if part]:
         case []:
             return Home()
+        case ["status"]:
+            return StatusPage()
         case ["floor"]:
             return FloorPage(None)
         case ["portfolio", name] if (found := _uuid(name)) is not None:

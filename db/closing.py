@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime
 from decimal import Decimal
 from uuid import UUID
 
@@ -33,24 +33,29 @@ class Holding:
     day_pl_percent: float
 
 
-async def external_flows(connection: asyncpg.Connection, day: date) -> list[Flow]:
-    """Return deposits and withdrawals booked on a UTC day, summed by portfolio and currency."""
-    midnight = datetime.combine(day, time(), UTC)
+async def external_flows(
+    connection: asyncpg.Connection, portfolios: Sequence[UUID], since: datetime, until: datetime
+) -> list[Flow]:
+    """Return deposits and withdrawals booked from `since` to before `until`, summed by portfolio and currency."""
     rows = await connection.fetch(
         "select portfolio_id, currency, sum(amount) from transactions "
-        "where type in ('deposit', 'withdrawal') and status = 'booked' "
-        "and processed_at >= $1 and processed_at < $2 group by portfolio_id, currency",
-        midnight,
-        midnight + timedelta(days=1),
+        "where type in ('deposit', 'withdrawal') and status = 'booked' and portfolio_id = any($1::uuid[]) "
+        "and processed_at >= $2 and processed_at < $3 group by portfolio_id, currency",
+        portfolios,
+        since,
+        until,
     )
     return [Flow(*row.values()) for row in rows]
 
 
-async def last_equities(connection: asyncpg.Connection, before: date) -> dict[UUID, Decimal]:
-    """Return each portfolio's equity at the newest close of a day before `before`."""
+async def last_equities(
+    connection: asyncpg.Connection, portfolios: Sequence[UUID], before: date
+) -> dict[UUID, Decimal]:
+    """Return the equity of each of the portfolios at its newest close of a day before `before`."""
     rows = await connection.fetch(
-        "select p.id, d.total_equity from portfolios p cross join lateral (select total_equity from daily_valuations "
-        "where portfolio_id = p.id and date < $1 order by date desc limit 1) d",
+        "select p.id, d.total_equity from unnest($1::uuid[]) as p (id) cross join lateral (select total_equity "
+        "from daily_valuations where portfolio_id = p.id and date < $2 order by date desc limit 1) d",
+        portfolios,
         before,
     )
     return {row[0]: row[1] for row in rows}

@@ -7,6 +7,10 @@ from collections.abc import Iterable, Mapping
 import asyncpg
 
 
+class PartitionsLost(RuntimeError):
+    """Say that another worker has taken partitions over; nothing more is to be written of them."""
+
+
 async def take_epochs(
     connection: asyncpg.Connection, topic: str, partitions: Iterable[int], owner: str
 ) -> dict[int, int]:

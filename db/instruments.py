@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from types import MappingProxyType
 
 import asyncpg
 import numpy as np
@@ -27,6 +28,7 @@ class Instrument:
     price_factor: float
     tick_size: float
     history_source: str
+    exchange: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +44,27 @@ async def instruments(connection: asyncpg.Connection) -> list[Instrument]:
     """Return all instruments in order of id."""
     rows = await connection.fetch(
         "select id, symbol, isin, name, asset_class, sector, country, currency, base_currency, price_factor, "
-        "tick_size, history_source from instruments order by id"
+        "tick_size, history_source, exchange from instruments order by id"
     )
     return [Instrument(*row.values()) for row in rows]
 
 
-async def prior_closes(connection: asyncpg.Connection, before: date) -> dict[int, tuple[float, date]]:
+async def prior_closes(
+    connection: asyncpg.Connection, before: date, by_exchange: Mapping[str, date] = MappingProxyType({})
+) -> dict[int, tuple[float, date]]:
     """Return of each instrument the newest close of a day before `before`, with that day.
 
-    Instruments without one are absent. A day's last live price counts where no final close came.
+    Where `by_exchange` names the instrument's exchange, that date stands for `before`. Instruments without a
+    close are absent. A day's last live price counts where no final close came.
     """
     rows = await connection.fetch(
-        "select i.id, d.close, d.date from instruments i cross join lateral (select close, date from daily_prices "
-        "where instrument_id = i.id and date < $1 order by date desc limit 1) d",
+        "select i.id, d.close, d.date from instruments i "
+        "left join unnest($2::text[], $3::date[]) as e (exchange, before) on e.exchange = i.exchange "
+        "cross join lateral (select close, date from daily_prices "
+        "where instrument_id = i.id and date < coalesce(e.before, $1) order by date desc limit 1) d",
         before,
+        list(by_exchange.keys()),
+        list(by_exchange.values()),
     )
     return {row[0]: (row[1], row[2]) for row in rows}
 
@@ -80,13 +89,17 @@ async def close_history(connection: asyncpg.Connection, before: date, days: int 
 
 
 async def record_closes(connection: asyncpg.Connection, day: date, prices: Mapping[int, float]) -> None:
-    """Write the newest prices of `day` as closes that are not final yet, and make those of days before final.
+    """Write the newest prices of `day` as closes that are not final yet; the instruments' earlier ones become final.
 
     A final close is never overwritten. `prices` are by instrument id, positive; others raise
     `asyncpg.CheckViolationError`, unknown instruments `asyncpg.ForeignKeyViolationError`.
     """
     async with connection.transaction():
-        await connection.execute("update daily_prices set final = true where date < $1 and not final", day)
+        await connection.execute(
+            "update daily_prices set final = true where instrument_id = any($2::integer[]) and date < $1 and not final",
+            day,
+            list(prices.keys()),
+        )
         await connection.execute(
             "insert into daily_prices (instrument_id, date, close, final) "
             "select id, $1, close, false from unnest($2::integer[], $3::double precision[]) as p (id, close) "

@@ -8,6 +8,7 @@ Nothing lives here alone: the stream processor rebuilds all of it from PostgreSQ
 | `totals:<worker>` | string and channel | totals of every portfolio of a worker, columns (`Totals`) |
 | `totals:<worker>:layout` | string | which portfolio stands at which index of the columns |
 | `quotes` | hash symbol → JSON | newest quote of each instrument |
+| `epochs` | hash partition → epoch | the newest takeover of each partition: older writers are refused (`db.fence`) |
 | `watched` | sorted set portfolio → expiry | what a client looks at now: published as it changes |
 | `progress:<worker>` | string with expiry | how far a worker has read and written (`Progress`) |
 | `health:<component>` | string with expiry | last report of a worker |
@@ -18,8 +19,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -28,6 +30,8 @@ from redis.asyncio.client import PubSub
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
+
+from db.fence import EPOCHS_KEY, Command, FencedWriter
 
 HEARTBEAT_CHANNEL = "stream:heartbeat"
 QUOTES_KEY = "quotes"
@@ -125,6 +129,11 @@ def create_redis(url: str, name: str) -> Redis:
     return client
 
 
+def flat(pairs: Iterable[tuple[str, bytes]]) -> Iterator[str | bytes]:
+    """Yield names and values in turn, as MSET and HSET want them."""
+    return chain.from_iterable(pairs)
+
+
 def valuation_key(portfolio: str) -> str:
     """Name the key, and the channel, of a portfolio's newest valuation."""
     return f"valuation:{portfolio}"
@@ -136,10 +145,40 @@ def totals_key(worker: str) -> str:
 
 
 class LiveStore:
-    """Read and write the live state. Raises `redis.RedisError` when Redis does not answer in time."""
+    """Read and write the live state. Raises `redis.RedisError` when Redis does not answer in time.
 
-    def __init__(self, redis: Redis) -> None:
+    With a `writer`, what the stream computes is written through it, and its refusal (`PartitionsLost`) comes out.
+    """
+
+    def __init__(self, redis: Redis, writer: FencedWriter | None = None) -> None:
         self._redis: Any = redis  # its types admit decoded answers too; this client never decodes
+        self._writer = writer
+
+    def fenced(self, epochs: Mapping[int, int]) -> LiveStore:
+        """Return the same live state, written under epochs (partition → epoch); to be closed by `aclose`."""
+        return LiveStore(self._redis, FencedWriter(self._redis, epochs))
+
+    async def claim(self) -> None:
+        """Make the writer's epochs known before anything is written under them; raises `PartitionsLost`."""
+        await self._write()
+
+    async def overrule(self, epochs: Mapping[int, int]) -> None:
+        """Set the epochs that Redis knows, newer ones too: PostgreSQL has said that these are the newest."""
+        await self._redis.hset(EPOCHS_KEY, mapping=dict(epochs))
+
+    async def aclose(self) -> None:
+        """Close the connection of the writer."""
+        if self._writer is not None:
+            await self._writer.aclose()
+
+    async def _write(self, *commands: Command) -> None:
+        if self._writer is not None:
+            await self._writer.write(*commands)
+            return
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for command in commands:
+                pipe.execute_command(*command)
+            await pipe.execute()
 
     async def valuation(self, portfolio: str) -> bytes | None:
         """Return the newest valuation of a portfolio as JSON, or None where there is none yet."""
@@ -154,25 +193,19 @@ class LiveStore:
         return found
 
     async def write_valuations(self, stored: Mapping[str, bytes], published: Iterable[str]) -> None:
-        """Store valuations by portfolio and publish those named, in one pipeline and in this order."""
-        async with self._redis.pipeline(transaction=False) as pipe:
-            if stored:
-                pipe.mset({valuation_key(portfolio): document for portfolio, document in stored.items()})
-            for portfolio in published:
-                pipe.publish(valuation_key(portfolio), stored[portfolio])
-            await pipe.execute()
+        """Store valuations by portfolio and publish those named, in one exchange and in this order."""
+        pairs = ((valuation_key(portfolio), document) for portfolio, document in stored.items())
+        storing: list[Command] = [("MSET", *flat(pairs))] if stored else []
+        await self._write(*storing, *(("PUBLISH", valuation_key(one), stored[one]) for one in published))
 
     async def write_totals(self, worker: str, totals: Totals) -> None:
         """Store and publish the totals of a worker's book."""
-        document = msgspec.msgpack.encode(totals)
-        async with self._redis.pipeline(transaction=False) as pipe:
-            pipe.set(totals_key(worker), document, ex=TOTALS_TTL_S)
-            pipe.publish(totals_key(worker), document)
-            await pipe.execute()
+        key, document = totals_key(worker), msgspec.msgpack.encode(totals)
+        await self._write(("SET", key, document, "EX", TOTALS_TTL_S), ("PUBLISH", key, document))
 
     async def write_layout(self, worker: str, layout: TotalsLayout) -> None:
         """Store the order of the columns; to be written before the first totals that use it."""
-        await self._redis.set(f"{totals_key(worker)}:layout", msgspec.msgpack.encode(layout))
+        await self._write(("SET", f"{totals_key(worker)}:layout", msgspec.msgpack.encode(layout)))
 
     async def totals(self, worker: str) -> Totals | None:
         """Return the newest totals of a worker."""
@@ -192,7 +225,7 @@ class LiveStore:
     async def write_quotes(self, quotes: Mapping[str, bytes]) -> None:
         """Store the newest quotes, JSON by symbol."""
         if quotes:
-            await self._redis.hset(QUOTES_KEY, mapping=dict(quotes))
+            await self._write(("HSET", QUOTES_KEY, *flat(quotes.items())))
 
     async def quotes(self) -> dict[str, bytes]:
         """Return the newest quote of every instrument, JSON by symbol."""

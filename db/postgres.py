@@ -41,10 +41,21 @@ async def open_pool(url: str, name: str, size: int = 8) -> AsyncIterator[asyncpg
 
 
 @asynccontextmanager
-async def acquire(pool: asyncpg.Pool) -> AsyncIterator[asyncpg.Connection]:
-    """Take a connection from the pool within two seconds; raises `TimeoutError` when there is none."""
+async def acquire(pool: asyncpg.Pool, within_s: float | None = None) -> AsyncIterator[asyncpg.Connection]:
+    """Take a connection from the pool within two seconds, to be used for `within_s`; raises `TimeoutError` after it.
+
+    A connection on which something timed out or was cancelled is dropped: a server that is frozen, or behind a link
+    that swallows everything, acknowledges no cancellation. After a time-out the idle ones are not trusted either.
+    """
     async with pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
-        yield connection
+        try:
+            async with asyncio.timeout(within_s):
+                yield connection
+        except (TimeoutError, asyncio.CancelledError) as error:
+            connection.terminate()
+            if isinstance(error, TimeoutError):
+                await pool.expire_connections()
+            raise
 
 
 async def _register_json(connection: asyncpg.Connection) -> None:

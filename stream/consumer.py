@@ -12,7 +12,9 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from stream.book import PositionsRefused
 from stream.kafka import assign_all
+from stream.lag import Reading
 from stream.messages import (
+    POSITIONS_TOPIC,
     QUOTES_TOPIC,
     DeadLetter,
     PortfolioPositions,
@@ -22,9 +24,10 @@ from stream.messages import (
     encode_quotes,
     select_quotes,
 )
-from stream.metrics import REFUSED, TICKS
+from stream.metrics import OUT_OF_RANGE, REFUSED, TICKS
 from stream.outbox import Outbox
 from stream.processor import Processor
+from stream.stages import Stage
 
 log = structlog.get_logger()
 
@@ -50,46 +53,50 @@ class QuoteReader:
         self._outbox = outbox
         self._arrived = arrived
         self.partitions: list[TopicPartition] = []
-        self.offsets: dict[int, int] = {}
+        self.reading = Reading()
         self.ticks = 0
+        self._read = Stage("read")
 
     async def catch_up(self) -> None:
         """Read from a little before the end up to where the end is now."""
-        partitions = self.partitions = await assign_all(self._consumer, QUOTES_TOPIC)
-        beginnings = await self._consumer.beginning_offsets(partitions)
-        ends = await self._consumer.end_offsets(partitions)
-        for partition in partitions:
-            first = max(beginnings[partition], ends[partition] - LOOKBACK)
-            self._consumer.seek(partition, first)
-            self.offsets[partition.partition] = first
-        while self.lag(ends):
+        self.partitions = await assign_all(self._consumer, QUOTES_TOPIC)
+        ends = await self._near_end(self.partitions)
+        while self.reading.behind(ends):
             await self._poll()
 
     async def run(self) -> None:
-        """Follow for ever; where the broker has dropped what was next, go on with the oldest it has."""
+        """Follow for ever; where the broker has dropped what was next, go on a little before the end."""
         while True:
             try:
                 await self._poll()
-            except OffsetOutOfRangeError:
-                await self._consumer.seek_to_beginning()
-                log.exception("quotes were dropped by the broker before they were read; newer prices take their place")
+            except OffsetOutOfRangeError as error:
+                await self._near_end(list(error.args[0]))
+                OUT_OF_RANGE.labels(QUOTES_TOPIC).inc()
+                log.warning("quotes were dropped before they were read; newer ones take their place", error=repr(error))
             except KafkaError as error:
                 log.warning("quotes cannot be read; trying again", error=repr(error))
                 await asyncio.sleep(RETRY_S)
 
-    def lag(self, ends: Mapping[TopicPartition, int]) -> int:
-        """Return how many records stand between what was read and the broker's ends."""
-        return sum(max(end - self.offsets.get(one.partition, 0), 0) for one, end in ends.items())
+    async def _near_end(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
+        """Go to a little before the ends of these partitions, and return the ends."""
+        beginnings = await self._consumer.beginning_offsets(partitions)
+        ends: Mapping[TopicPartition, int] = await self._consumer.end_offsets(partitions)
+        for partition in partitions:
+            first = max(beginnings[partition], ends[partition] - LOOKBACK)
+            self._consumer.seek(partition, first)
+            self.reading.begin(partition.partition, first)
+        return ends
 
     async def _poll(self) -> None:
         found: Mapping[TopicPartition, Sequence[ConsumerRecord]] = await self._consumer.getmany(timeout_ms=POLL_MS)
         now_ns = time.time_ns()
-        for partition, records in found.items():
+        for records in found.values():
             for record in records:
                 self._take(record, now_ns)
-            self.offsets[partition.partition] = records[-1].offset + 1
+            self.reading.take(records[-1])
         if found:
             self._arrived.set()
+            self._read.passed(self._processor.prices.newest_ns)
 
     def _take(self, record: ConsumerRecord, now_ns: int) -> None:
         try:
@@ -124,13 +131,20 @@ class PositionReader:
         self._arrived = arrived
         self._learn = learn
         self._exists = exists
+        self.partitions: list[TopicPartition] = []
+        self.reading = Reading()
 
     async def start(self, partitions: Sequence[TopicPartition]) -> None:
         """Begin where the group left off, else at the beginning: versions make reading twice harmless."""
+        self.partitions = list(partitions)
         beginnings = await self._consumer.beginning_offsets(partitions)
+        ends = await self._consumer.end_offsets(partitions)
         for partition in partitions:
-            committed = await self._consumer.committed(partition)
-            self._consumer.seek(partition, max(committed or 0, beginnings[partition]))
+            first = await self._consumer.committed(partition)
+            if first is None or not beginnings[partition] <= first <= ends[partition]:  # the topic may be another one
+                first = beginnings[partition]
+            self._consumer.seek(partition, first)
+            self.reading.begin(partition.partition, first)
 
     async def run(self, epochs: Mapping[int, int]) -> None:
         """Follow for ever, committing what is applied; raises `StateLost` when what is next is gone from the topic."""
@@ -142,6 +156,7 @@ class PositionReader:
                     next_commit = time.monotonic() + COMMIT_EVERY_S
                     await self._consumer.commit()
             except OffsetOutOfRangeError as error:
+                OUT_OF_RANGE.labels(POSITIONS_TOPIC).inc()
                 raise StateLost("positions were dropped by the broker before they were read") from error
             except KafkaError as error:
                 log.warning("positions cannot be read; trying again", error=repr(error))
@@ -152,6 +167,7 @@ class PositionReader:
         for partition, records in found.items():
             for record in records:
                 await self._take(record, epochs[partition.partition])
+            self.reading.take(records[-1])
         if found:
             self._arrived.set()
 

@@ -172,7 +172,8 @@ class Valuation(msgspec.Struct, frozen=True):
     `day_pnl` = price effect (at the rates of the prior close) + currency effect; `day_pnl_pct` is percent
     of total equity less day P&L. `stale_share` is the fraction of gross value with a stale price;
     `oldest_price_ns` the event time of the oldest price used, 0 where only cash is held. `version` is that of
-    the positions. `rates` are units of base currency for one of each currency held: now, at the prior close.
+    the positions, `day_start_ns` when the portfolio's day began. `rates` are units of base currency for one of
+    each currency held: now, and at the prior close.
     """
 
     portfolio_id: str
@@ -196,6 +197,7 @@ class Valuation(msgspec.Struct, frozen=True):
     allocation: dict[str, dict[str, float]]
     rows: list[ValuationRow]
     version: int = 0
+    day_start_ns: int = 0
     rates: dict[str, tuple[float, float]] = {}  # msgspec copies it: no two valuations share it
 
 

@@ -57,11 +57,12 @@ class UnknownCurrency(ValueError):
 class PriceTable:
     """Keep marks by dense index (the order in which instruments were added), and crosses by currency.
 
-    Columns by instrument: `mark` (NaN before the first quote) and `mark_ns`, as quotes bring them; and, as of the
-    last `refresh`, `price`, `price_ns`, `unit_value` (price times factor) and `state`. `prior_close` and
-    `prior_close_ns` are [zone, instrument]. `cross` is [from, into]: minor units of `into` for one unit of `from`;
-    `cross_close` the same at the prior closes, [zone, from, into]. `changed[:changes]` are the instruments whose
-    price, time of price or state a revaluation has not seen yet, `currency_dirty` the currencies whose rate moved.
+    Columns by instrument: `mark` (NaN before the first quote), `mark_ns` and `mark_source` (a place in `sources`), as
+    quotes bring them; as of the last `refresh`, `price`, `price_ns`, `unit_value` (price times factor) and `state`.
+    `prior_close` and `prior_close_ns` are [zone, instrument]. `cross` is [from, into]: minor units of `into` for one
+    unit of `from`; `cross_close` the same at the prior closes, [zone, from, into]. `changed[:changes]` are the
+    instruments whose price, time of price or state a revaluation has not seen yet, `currency_dirty` the currencies
+    whose rate moved.
     """
 
     def __init__(self, minor_units: Mapping[str, int], specs: Sequence[InstrumentSpec] = ()) -> None:
@@ -73,6 +74,8 @@ class PriceTable:
         self.index_of: npt.NDArray[np.int32] = np.empty(0, np.int32)
         self.mark: Floats = np.empty(0)
         self.mark_ns: Ints = np.empty(0, np.int64)
+        self.mark_source: npt.NDArray[np.uint16] = np.empty(0, np.uint16)
+        self.sources = [""]
         self.newest_ns = 0
         self.dirty: Flags = np.empty(0, np.uint8)
         self.prior_close: Floats = np.empty((1, 0))
@@ -97,6 +100,7 @@ class PriceTable:
         cash = np.array([spec.asset_class == "cash" for spec in fresh], bool)
         self.mark = np.concatenate([self.mark, np.where(cash, 1.0, np.nan)])
         self.mark_ns = np.concatenate([self.mark_ns, np.zeros(len(fresh), np.int64)])
+        self.mark_source = np.concatenate([self.mark_source, np.zeros(len(fresh), np.uint16)])
         self.dirty = np.concatenate([self.dirty, np.ones(len(fresh), np.uint8)])
         self.state = np.concatenate([self.state, np.zeros(len(fresh), np.uint8)])
         closes = np.where(cash, 1.0, np.array([spec.prior_close for spec in fresh], np.float64))
@@ -158,6 +162,8 @@ class PriceTable:
             self.mark_ns,
             self.dirty,
             codes,
+            self._source(batch.source),
+            self.mark_source,
         )
         self.newest_ns = max(self.newest_ns, newest)
         return refusals(codes) if refused else []
@@ -204,6 +210,12 @@ class PriceTable:
         if code == REFERENCE_CURRENCY or index is None or self._rate_instrument[index] < 0:
             return code == REFERENCE_CURRENCY
         return bool(self.price[self._rate_instrument[index]] > 0.0)
+
+    def _source(self, name: str) -> int:
+        """Return the place of a feed's name."""
+        if name not in self.sources:
+            self.sources.append(name)
+        return self.sources.index(name)
 
     def _index(self) -> None:
         """Lay the static columns anew from the specifications."""

@@ -19,9 +19,9 @@ from redis import RedisError
 from analytics.revaluation import REFERENCE_CURRENCY
 from db.live import LiveStore, Totals, TotalsLayout
 from stream.messages import Valuation, encode_message
-from stream.metrics import OUTAGES, PUBLISHED
+from stream.metrics import OUTAGES, PUBLISHED, STALE_SHARE
 from stream.outbox import Outbox
-from stream.processor import Processor
+from stream.processor import BookTotals, Processor
 from stream.rounds import Round
 
 log = structlog.get_logger()
@@ -104,6 +104,7 @@ class Publisher:
         if not self._totals_due or now_ns - self._totals_ns < TOTALS_EVERY_NS:
             return None
         totals = self._processor.totals()
+        STALE_SHARE.set(_stale_share(totals))
         self._totals_seq += 1
         return Totals(
             self._epoch,
@@ -152,5 +153,13 @@ class Publisher:
                 "price": float(prices.mark[index]),
                 "prior_close": float(np.nan_to_num(prices.prior_close[0, index])),
                 "event_ns": int(prices.mark_ns[index]),
+                "source": prices.sources[prices.mark_source[index]],
             }
         )
+
+
+def _stale_share(totals: BookTotals) -> float:
+    """Return the share of the value of the whole book that has a stale price."""
+    sizes = np.abs(totals.equity_reference)
+    whole = int(sizes.sum())
+    return float((totals.stale_share * sizes).sum()) / whole if whole else 0.0

@@ -70,6 +70,8 @@ def apply_quotes(
     mark_ns: Any,
     dirty: Any,
     codes: Any,
+    source: int,
+    mark_source: Any,
 ) -> tuple[int, int]:
     """Take the newest good quote of each instrument into `mark`; return how many were refused, and the newest event.
 
@@ -94,6 +96,7 @@ def apply_quotes(
         elif event_ns[row] >= mark_ns[index]:
             mark[index] = price
             mark_ns[index] = event_ns[row]
+            mark_source[index] = source
             dirty[index] = 1
             newest = max(newest, event_ns[row])
     return refused, newest

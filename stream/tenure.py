@@ -12,16 +12,14 @@ from collections.abc import Mapping
 import asyncpg
 import structlog
 
-from db.epochs import lost_partitions
+from db.epochs import PartitionsLost, lost_partitions
 from db.postgres import DATABASE_AWAY, acquire
 from stream.messages import POSITIONS_TOPIC
 from stream.metrics import OUTAGES
 
 log = structlog.get_logger()
 
-
-class PartitionsLost(RuntimeError):
-    """Say that another worker has taken partitions over; nothing more is to be written of them."""
+ANSWER_WITHIN_S = 3.0
 
 
 class Tenure:
@@ -30,16 +28,23 @@ class Tenure:
     def __init__(self, pool: asyncpg.Pool, epochs: Mapping[int, int]) -> None:
         self._pool = pool
         self._epochs = epochs
+        self.is_heard = True  # whether PostgreSQL answered the last time
 
     async def check(self) -> None:
-        """Raise `PartitionsLost` when an epoch is over; without PostgreSQL there is none that could have begun."""
+        """Raise `PartitionsLost` when an epoch is over; without PostgreSQL there is none that could have begun.
+
+        Takes some seconds at most: a server that is frozen must not hold up the cycle that asks.
+        """
         try:
-            async with acquire(self._pool) as connection:
+            async with acquire(self._pool, ANSWER_WITHIN_S) as connection:
                 lost = await lost_partitions(connection, POSITIONS_TOPIC, self._epochs)
         except DATABASE_AWAY as error:
             OUTAGES.labels("postgres").inc()
-            log.warning("PostgreSQL does not say whether the partitions are still ours", error=repr(error))
+            if self.is_heard:  # once an outage: it is asked each second
+                log.warning("PostgreSQL does not say whether the partitions are still ours", error=repr(error))
+            self.is_heard = False
             return
+        self.is_heard = True
         if lost:
             raise PartitionsLost(f"another worker has taken partitions {sorted(lost)}")
 

@@ -51,6 +51,7 @@ def create_valuation(
         allocation=revaluation.dimensions.describe(revaluation.sums[portfolio.index], scale),
         rows=_rows(prices, book, portfolio, rows, equity, day, times.tolist(), states.tolist()),
         version=portfolio.version,
+        day_start_ns=book.day_starts_ns[portfolio.zone],
         rates=_rates(prices, portfolio, set(prices.currency[instruments].tolist())),
     )
 

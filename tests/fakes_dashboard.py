@@ -19,7 +19,7 @@ from fastapi import FastAPI
 from starlette.responses import RedirectResponse
 
 from dashboard.app import create_dashboard
-from dashboard.data import DemoLogin, FloorInfo, IntradayPoint, PortfolioInfo, PriceSource
+from dashboard.data import Component, DemoLogin, FloorInfo, Health, IntradayPoint, PortfolioInfo, PriceSource
 from dashboard.security import content_security_policy
 from dashboard.static import StaticAssets
 from dashboard.vendor import ASSETS
@@ -88,6 +88,17 @@ class FakeData:
         DemoLogin("admin", "Theo Brandt", "theo.brandt@example.com", "a password"),
     )
 
+    summary = "delayed"
+    components: tuple[Component, ...] = (
+        Component("database", "ok", "answers in 0.8 ms"),
+        Component("redis", "ok", "answers in 0.3 ms"),
+        Component("kafka", "ok", "0 records behind"),
+        Component("iboss", "failed", "does not answer (TimeoutError)"),
+        Component("live_equals_batch:stream-1", "ok", "2310 valuations checked, the last 0 s ago"),
+        Component("market:simulated", "degraded", "no quote for 12 s"),
+        Component("stream", "ok", "84 portfolios, 812004 ticks, 0 records behind"),
+    )
+
     async def portfolio(self, viewer: Viewer, portfolio_id: UUID) -> PortfolioInfo | None:
         seen = [one for one in PORTFOLIOS if one.id == portfolio_id]
         return next((one for one in seen if viewer.role == "advisor" or one.client_id == viewer.user_id), None)
@@ -112,6 +123,9 @@ class FakeData:
 
     async def price_source(self) -> PriceSource:
         return PriceSource("simulated", "S&P 500 constituents 1990-2022")
+
+    async def health(self) -> Health:
+        return Health(self.summary, self.components)
 
     async def demo_logins(self) -> tuple[DemoLogin, ...]:
         return self.logins
@@ -293,11 +307,19 @@ class Stage:
 
     url: str
     live: LiveStage
+    data: FakeData
 
 
 def create_stage(live: LiveStage, data: FakeData, origin: str) -> Any:
     """Compose pages and live server as the web process does."""
     server = FastAPI(openapi_url=None)
+
+    @server.get("/api/health")
+    async def health() -> dict[str, Any]:
+        found = await data.health()
+        parts = {one.name: {"level": one.level, "detail": one.detail} for one in found.components}
+        return {"summary": found.summary, "services": parts, "workers": {}}
+
     sockets = socketio.AsyncServer(async_mode="asgi", cors_allowed_origins=[origin])
     sockets.register_namespace(live)
     app = create_dashboard(server, data)
@@ -307,8 +329,8 @@ def create_stage(live: LiveStage, data: FakeData, origin: str) -> Any:
 @asynccontextmanager
 async def open_stage(port: int, data: FakeData | None = None) -> Any:
     """Serve the pages on a loopback port until left."""
-    url, live = f"http://127.0.0.1:{port}", LiveStage()
-    app = create_stage(live, data or FakeData(), url)
+    url, live, data = f"http://127.0.0.1:{port}", LiveStage(), data or FakeData()
+    app = create_stage(live, data, url)
     config = uvicorn.Config(app, port=port, log_config=None, ws="websockets-sansio")
     server = uvicorn.Server(config)
     async with asyncio.TaskGroup() as tasks:
@@ -316,7 +338,7 @@ async def open_stage(port: int, data: FakeData | None = None) -> Any:
         publishing = tasks.create_task(live.run(), name="publishing")
         try:
             await eventually(lambda: server.started, "the stage serves")
-            yield Stage(url, live)
+            yield Stage(url, live, data)
         finally:
             publishing.cancel()
             server.should_exit = True

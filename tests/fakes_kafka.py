@@ -7,10 +7,13 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
+import httpx
 import platformdirs
 import pytest
 from fakes import eventually, open_server
@@ -40,14 +43,21 @@ POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
 
 
 def fetched_kafka() -> Path:
-    """Return the folder of the broker's jars, fetched once by Maven; skips where that cannot be."""
+    """Return the folder of the broker's jars, fetched once by Maven; where that cannot be, see `do_without`."""
     for program in ("java", "mvn"):
         if shutil.which(program) is None:
-            pytest.skip(f"needs {program} to run Apache Kafka, or KAFKA_BOOTSTRAP_SERVERS")
+            do_without(f"needs {program} to run Apache Kafka, or KAFKA_BOOTSTRAP_SERVERS")
     folder = Path(platformdirs.user_cache_dir("alhambra")) / f"kafka-{VERSION}"
     if not (folder / "libs").is_dir():
         _fetch(folder)
     return folder / "libs"
+
+
+def do_without(reason: str) -> NoReturn:
+    """Skip on a laptop; fail under CI, which would otherwise pass without having tested anything."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
 
 
 def _fetch(folder: Path) -> None:
@@ -60,7 +70,7 @@ def _fetch(folder: Path) -> None:
         unfinished.rename(folder / "libs")
     except (subprocess.SubprocessError, OSError) as error:
         said = (getattr(error, "stdout", None) or str(error)).strip().splitlines()
-        pytest.skip(f"Maven cannot fetch Apache Kafka: {said[0] if said else error}")
+        do_without(f"Maven cannot fetch Apache Kafka: {said[0] if said else error}")
 
 
 class ApacheKafka:
@@ -117,6 +127,8 @@ class ApacheKafka:
             "offsets.topic.replication.factor": 1,
             "offsets.topic.num.partitions": 4,
             "group.initial.rebalance.delay.ms": 0,
+            "log.retention.check.interval.ms": 500,
+            "log.initial.task.delay.ms": 500,
         }
         return "".join(f"{name}={value}\n" for name, value in settings.items())
 
@@ -128,7 +140,15 @@ class Crew:
     stage: Stage
     log: Path
     workers: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    _metrics: dict[str, int] = field(default_factory=dict)
     _running: ExitStack = field(default_factory=ExitStack)
+
+    async def counted(self, name: str, metric: str) -> float:
+        """Return what a worker has counted, over all labels."""
+        async with httpx.AsyncClient() as client:
+            answer = await client.get(f"http://127.0.0.1:{self._metrics[name]}/metrics")
+        lines = (line for line in answer.text.splitlines() if line.startswith(metric))
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
 
     def join(self, name: str) -> None:
         """Start a worker; it is not yet one of the group when this returns."""
@@ -139,6 +159,7 @@ class Crew:
             "KAFKA_BOOTSTRAP_SERVERS": self.stage.servers,
             "CONSUMER_GROUP": settings.consumer_group,
             "WORKER_NAME": name,
+            "METRICS_PORT": str(self._metrics.setdefault(name, free_port())),
             "PYTHONPATH": os.pathsep.join(sys.path),
         }
         launch = Launch(python_module("stream"), environment)
@@ -154,6 +175,22 @@ class Crew:
             if worker.poll() is None:
                 worker.send_signal(signal.SIGCONT)
         self._running.close()
+
+    async def gather(self, *names: str) -> None:
+        """Start workers, and wait until they share the portfolios and value them all."""
+        for name in names:
+            self.join(name)
+        await eventually(lambda: self.is_shared(*names), f"{' and '.join(names)} own everything", 40)
+        await eventually(self.all_right, "they value everything", 30)
+
+    async def is_shared(self, *names: str) -> bool:
+        """Say whether these workers, each with a part, own all portfolios."""
+        return set((await self.owners()).values()) == set(names)
+
+    async def all_taken_since(self, before: Mapping[int, int]) -> bool:
+        """Say whether every partition has been taken over since these epochs."""
+        epochs = await self.epochs()
+        return all(epochs[partition] > epoch for partition, epoch in before.items())
 
     async def epochs(self) -> dict[int, int]:
         """Return the newest epoch of every partition that was ever taken."""

@@ -146,6 +146,23 @@ async def open_small_bank(url: str) -> AsyncIterator[SmallBank]:
         yield bank
 
 
+def read_valuation(document: bytes) -> Valuation:
+    """Decode a valuation and see that its totals are the sums of its rows: whoever reads one here holds it to that."""
+    found = decode_valuation(document)
+    scale = 10 ** MINOR_UNITS[found.base_currency]
+    minor = {name: round(getattr(found, name) * scale) for name in ("total_equity", "cash", "market_value", "day_pnl")}
+    assert minor["total_equity"] == sum(round(row.value * scale) for row in found.rows), found
+    assert minor["total_equity"] == minor["cash"] + minor["market_value"], found
+    assert minor["day_pnl"] == sum(round(row.day_pnl * scale) for row in found.rows), found
+    assert minor["day_pnl"] == round(found.day_pnl_price * scale) + round(found.day_pnl_currency * scale), found
+    assert round(found.unrealised_pnl * scale) == sum(round(row.unrealised_pnl * scale) for row in found.rows), found
+    for parts in found.allocation.values():
+        assert minor["total_equity"] == sum(round(amount * scale) for amount in parts.values()), found
+    assert abs(sum(row.weight for row in found.rows) - bool(minor["total_equity"])) < 1e-9, found
+    assert abs(sum(row.contribution for row in found.rows) - found.day_pnl_pct) < 1e-6, found
+    return found
+
+
 class Feed:
     """Send to the topics, and keep the prices that a right worker must have."""
 
@@ -210,7 +227,7 @@ class Tail:
 
     async def valuations(self) -> list[Valuation]:
         """Return all valuations so far."""
-        return [decode_valuation(value) for value in await self.values()]
+        return [read_valuation(value) for value in await self.values()]
 
 
 @asynccontextmanager
@@ -275,7 +292,7 @@ class Stage:
     async def valuation(self, portfolio: str) -> Valuation | None:
         """Return what Redis holds of a portfolio."""
         document = await self.live.valuation(portfolio)
-        return None if document is None else decode_valuation(document)
+        return None if document is None else read_valuation(document)
 
     async def is_right(self, portfolio: str, epoch: int = 0) -> Valuation | None:
         """Return the valuation in Redis where it equals its recomputation and is of `epoch` or a newer one."""
@@ -327,6 +344,8 @@ class FakeStore:
     async def write_valuations(self, stored: Mapping[str, bytes], published: Iterable[str]) -> None:
         """Take a round."""
         self._answer()
+        for document in stored.values():
+            read_valuation(document)
         self.rounds.append((set(stored), set(published)))
 
     async def write_layout(self, _worker: str, layout: TotalsLayout) -> None:

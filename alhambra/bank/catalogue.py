@@ -100,8 +100,8 @@ USD/AED | US dollar in UAE dirhams     | US | 0.0001
 
 
 # Where it would trade by its currency: what is invented, or traded over the counter, is listed nowhere. The exchanges
-# of the Emirates have no calendar that we know of.
-EXCHANGES = {"USD": "XNYS", "EUR": "XETR", "GBP": "XLON", "CHF": "XSWX"}
+# of the Emirates have no calendar that we know of: what trades there goes by weekdays.
+EXCHANGES = {"USD": "XNYS", "EUR": "XETR", "GBP": "XLON", "CHF": "XSWX", "AED": "24/5"}
 FACTOR_ETF_EXCHANGE = "BATS"
 FX_EXCHANGE = "24/5"
 

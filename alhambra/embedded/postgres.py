@@ -32,7 +32,6 @@ SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
     "max_connections": "100",
-    "synchronous_commit": "off",  # a crash of the machine may cost the last 0.6 s, never the cluster's integrity
     "wal_level": "minimal",  # nobody replicates a laptop, and bulk loads into new tables skip the log
     "max_wal_senders": "0",
     "max_wal_size": "512MB",

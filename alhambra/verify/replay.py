@@ -19,6 +19,7 @@ from aiokafka import TopicPartition
 from alhambra.bank import create_bank
 from alhambra.verify.stage import Stage, open_stage
 from alhambra.verify.survey import NothingToVerify, Tap, extra_instruments, survey_file
+from analytics.opening import lines_of_day
 from analytics.revaluation import BatchValuation, create_inputs, revalue
 from db.ledger import latest_position_sets
 from ingest.market.publisher import PublishLimits, QuotePublisher
@@ -28,8 +29,7 @@ from ingest.market.source import QuoteSource, RecordedFeed
 from stream.agreement import largest_difference
 from stream.kafka import assign_all, open_consumer, open_producer
 from stream.messages import QUOTES_TOPIC, QuoteBatch, decode_positions, decode_valuation
-from stream.prices import InstrumentSpec
-from stream.restore import load_specs
+from stream.roll import NEWEST, restore_days
 
 TOLERANCE = 1e-9
 WAIT_S = 60.0
@@ -145,13 +145,16 @@ async def _recompute(
     connection: asyncpg.Connection, marks: Mapping[int, float]
 ) -> tuple[dict[str, BatchValuation], dict[str, int]]:
     """Recompute every portfolio in `Decimal` from the ledger's positions, the file's last marks and the closes."""
-    specs: list[InstrumentSpec] = await load_specs(connection, datetime.now(UTC).date())
+    _, days = await restore_days(connection, time.time_ns())
     units = {row[0]: row[1] for row in await connection.fetch("select code, minor_units from currencies")}
-    terms, rates = create_inputs(specs, {one: Decimal(mark) for one, mark in marks.items()}, units)
+    newest = {spec.id: spec.prior_close for spec in days.specs(NEWEST) if spec.prior_close > 0}
+    prices = {one: Decimal(price) for one, price in {**newest, **marks}.items()}
+    inputs = {zone: create_inputs(days.specs(zone), prices, units) for zone in days.held}
     batch = {}
     async for stored in latest_position_sets(connection):
         record = decode_positions(stored.record)
-        batch[record.portfolio] = revalue(record.base_currency, record.positions, terms, rates)
+        lines = lines_of_day(record.positions, record.event_ns, days.held[record.time_zone].start_ns)
+        batch[record.portfolio] = revalue(record.base_currency, lines, *inputs[record.time_zone])
     return batch, units
 
 

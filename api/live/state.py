@@ -1,44 +1,62 @@
 """Keep the newest document of a stream, and since when each of its fields stands.
 
-A document is totals (a flat object) and rows (objects of the same fields, by key). Because every field
+A document is totals (a flat object) and rows (of the same fields, by key). Because every field
 carries the seq at which it last changed, the delta from any position that a client can hold is exact,
 however many documents were conflated in between.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
 from api.live.message import Message
+from stream.stages import Stage
 
 POSITIONS_KEPT = 4096
+NEVER = -1  # before every seq
 
 Fields = Mapping[str, Any]
+Values = tuple[Any, ...]
 Position = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """Hold the full content of a stream at (epoch, seq); rows carry their key as one of their fields.
+    """Hold the full content of a stream at (epoch, seq): rows are values in the order of `columns`, by key.
 
-    All documents of an epoch have the same fields in totals, and all rows the same fields.
+    Rows carry their key as one of their values. All documents of a process have the same fields in totals and the
+    same columns.
     """
 
     epoch: int
     seq: int
     event_ns: int
     totals: Fields
-    rows: Mapping[str, Fields]
+    columns: Sequence[str]
+    rows: Mapping[str, Values]
 
 
 @dataclass(slots=True)
 class _Row:
-    fields: Fields
+    """Hold a row, since when each field stands, and what its newest change changed.
+
+    Whoever has seen the change before the newest one lacks just `latest`, and that is nearly everybody.
+    """
+
+    values: Values
     changed: dict[str, int]
     born: int
     newest: int
+    before: int
+    latest: dict[str, Any]
+
+    def since(self, prev: int, columns: Sequence[str]) -> dict[str, Any]:
+        """Return what changed after `prev`, which is before the newest change."""
+        if prev >= self.before:
+            return self.latest
+        return {name: value for name, value in zip(columns, self.values, strict=True) if self.changed[name] > prev}
 
 
 class StreamState:
@@ -55,6 +73,7 @@ class StreamState:
         # every seq that a client can stand at, oldest first; a dictionary because it keeps the order
         self._positions: dict[int, None] = {}
         self._encoded: dict[int | None, Message] = {}
+        self._sent = Stage("sent")
 
     @property
     def position(self) -> Position:
@@ -93,13 +112,16 @@ class StreamState:
             return None
         prev = position[1] if position is not None and self.can_continue(position) else None
         if prev not in self._encoded:
+            if prev is not None:  # a snapshot may be of any age
+                self._sent.passed(self._document.event_ns)
             self._encoded[prev] = self.snapshot(sent_ns) if prev is None else self.delta_since(prev, sent_ns)
         return self._encoded[prev]
 
     def snapshot(self, sent_ns: int) -> Message:
         """Encode the whole document; raises `LookupError` where there is none yet."""
         document = self._newest()
-        rows = list(document.rows.values())
+        columns = document.columns
+        rows = [dict(zip(columns, row, strict=True)) for row in document.rows.values()]
         return Message("snapshot", {**self._head(document, sent_ns), "totals": document.totals, "rows": rows})
 
     def delta_since(self, prev: int, sent_ns: int) -> Message:
@@ -112,7 +134,11 @@ class StreamState:
             **self._head(document, sent_ns),
             "prev": prev,
             "totals": {name: value for name, value in document.totals.items() if changed[name] > prev},
-            "rows": [self._row_since(key, row, prev) for key, row in self._rows.items() if row.newest > prev],
+            "rows": [
+                {self._key: key, **row.since(prev, document.columns)}
+                for key, row in self._rows.items()
+                if row.newest > prev
+            ],
             "removed": [key for key in self._gone if key not in self._rows and self._was_there(key, prev)],
         }
         return Message("delta", content)
@@ -131,9 +157,6 @@ class StreamState:
             "sent_ns": sent_ns,
         }
 
-    def _row_since(self, key: str, row: _Row, prev: int) -> dict[str, Any]:
-        return {self._key: key, **{name: row.fields[name] for name, seq in row.changed.items() if seq > prev}}
-
     def _was_there(self, key: str, seq: int) -> bool:
         return any(born <= seq < gone for born, gone in self._gone[key])
 
@@ -147,17 +170,18 @@ class StreamState:
         for key in self._rows.keys() - document.rows.keys():
             gone = self._rows.pop(key)
             self._gone.setdefault(key, []).append((gone.born, document.seq))
-        for key, fields in document.rows.items():
+        for key, values in document.rows.items():
             row = self._rows.get(key)
             if row is None:
-                self._rows[key] = _Row(fields, dict.fromkeys(fields, document.seq), document.seq, document.seq)
-            elif row.fields != fields:
-                self._mark_row(row, fields, document.seq)
+                fields = dict(zip(document.columns, values, strict=True))
+                since = dict.fromkeys(fields, document.seq)
+                self._rows[key] = _Row(values, since, document.seq, document.seq, NEVER, fields)
+            elif row.values != values:
+                self._mark_row(row, document, values)
 
     @staticmethod
-    def _mark_row(row: _Row, fields: Fields, seq: int) -> None:
-        old, changed = row.fields, row.changed
-        for name, value in fields.items():
-            if name not in old or old[name] != value:
-                changed[name] = seq
-        row.fields, row.newest = fields, seq
+    def _mark_row(row: _Row, document: Document, values: Values) -> None:
+        fields = zip(document.columns, values, row.values, strict=True)
+        row.latest = {name: value for name, value, held in fields if value != held}
+        row.changed.update(dict.fromkeys(row.latest, document.seq))
+        row.values, row.before, row.newest = values, row.newest, document.seq

@@ -27,28 +27,42 @@ class Transport(Protocol):
         """Cut the connection now, whatever is still queued."""
 
 
+class PacketText(str):
+    """Be the text of a packet, and say when the server encodes it: that is when it is written."""
+
+    _written: Callable[[], None]
+
+    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
+        """Return the bytes of the frame; uvicorn calls it once, and writes them at once."""
+        self._written()
+        return super().encode(encoding, errors)
+
+
 class EncodedPacket:
-    """Stand in engine.io's queue for a packet that is encoded already, and say when it is taken out."""
+    """Stand in engine.io's queue for a packet that is encoded already, and say when it is taken out and written."""
 
     packet_type = 4
     binary = False
     __slots__ = ("_taken", "_text")
 
-    def __init__(self, text: str, taken: Callable[[int], None]) -> None:
-        self._text = text
+    def __init__(self, text: str, taken: Callable[[int], None], written: Callable[[], None]) -> None:
+        self._text = PacketText(text)
+        self._text._written = written
         self._taken = taken
 
     def encode(self, b64: bool = False) -> str:  # noqa: ARG002  engine.io's signature
-        """Return the text of the frame; engine.io calls it once, just before it sends."""
+        """Return the text of the frame; engine.io calls it once, and sends as soon as the connection takes more."""
         self._taken(len(self._text))
         return self._text
 
 
 class SocketTransport:
-    """Send through engine.io's own queue, which keeps our messages in order with its packets.
+    """Send straight to the connection while nothing waits, else through engine.io's queue, which keeps the order.
 
-    engine.io's queue has no bound and no abort: `backlog` lets the hub keep the bound, and `abort` reaches
-    below ASGI to the connection itself, because closing waits for a client that may never read again.
+    A message is encoded and framed once for all its clients, and written without a task of engine.io's waking up:
+    a third of the processor time of its queue. engine.io's queue has no bound and no abort: `backlog` lets the hub
+    keep the bound, and `abort` reaches below ASGI to the connection itself, because closing waits for a client that
+    may never read again.
     """
 
     def __init__(
@@ -60,13 +74,17 @@ class SocketTransport:
         self._connection = connection
         self._queued_bytes = 0
         self._queued = 0
+        self._in_hand = 0  # taken out of the queue and not written yet
 
     def send(self, message: Message) -> None:
-        """Queue a message."""
-        text = message.socketio_packet
+        """Send a message, or queue it behind what waits."""
+        if self._connection is not None and self._is_clear(self._connection):
+            self._connection.write(message.websocket_frame)
+            return
+        text = message.socketio_packet.decode()
         self._queued_bytes += len(text)
         self._queued += 1
-        self._socket.queue.put_nowait(EncodedPacket(text, self._taken))
+        self._socket.queue.put_nowait(EncodedPacket(text, self._taken, self._written))
 
     def backlog(self) -> int:
         """Return the bytes in engine.io's queue and in the connection's write buffer."""
@@ -85,9 +103,19 @@ class SocketTransport:
         if self._connection is not None:
             self._connection.abort()
 
+    def _is_clear(self, connection: asyncio.Transport) -> bool:
+        """Say whether all that was sent before has left, and the connection is open."""
+        waits = self._queued or self._in_hand or self._socket.queue.qsize() or connection.get_write_buffer_size()
+        ends = self._closing is not None or self._socket.closing or self._socket.closed or connection.is_closing()
+        return not waits and not ends
+
     def _taken(self, size: int) -> None:
         self._queued_bytes -= size
         self._queued -= 1
+        self._in_hand += 1
+
+    def _written(self) -> None:
+        self._in_hand -= 1
 
 
 def find_connection(environ: dict[str, Any]) -> asyncio.Transport | None:

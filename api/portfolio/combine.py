@@ -19,6 +19,7 @@ from db.instruments import Instrument
 from stream.messages import Valuation, ValuationRow
 
 DIMENSIONS = ("asset_class", "sector", "country", "currency")
+STATES = ("live", "close", "stale")  # of a price, the best first
 UNKNOWN = "unknown"
 
 
@@ -38,12 +39,20 @@ class Holding:
     value_local: float
     cost_basis: float
     price_ns: int
-    stale: bool
+    state: str
+
+    @property
+    def stale(self) -> bool:
+        """Return whether its price is stale."""
+        return self.state == "stale"
 
 
 @dataclass(frozen=True, slots=True)
 class Combined:
-    """Hold portfolios as one: holdings by descending value, and totals in minor units of `currency`."""
+    """Hold portfolios as one: holdings by descending value, and totals in minor units of `currency`.
+
+    `stale_share` is the fraction of gross value with a stale price, `oldest_price_ns` is 0 where only cash is held.
+    """
 
     currency: str
     minor_units: int
@@ -53,6 +62,9 @@ class Combined:
     buying_power: int
     day_pnl: int
     unrealised_pnl: int
+    realised_pnl_today: int
+    stale_share: float
+    oldest_price_ns: int
     epoch: int
     seq: int
     event_ns: int
@@ -60,6 +72,11 @@ class Combined:
     def amount(self, minor: int) -> float:
         """Return minor units as an amount of the currency."""
         return float(minor / 10**self.minor_units)
+
+    def contribution(self, holding: Holding) -> float:
+        """Return what a holding adds to the day P&L, in percent of equity less day P&L: they add up to the total's."""
+        opening = self.total_equity - self.day_pnl
+        return 100.0 * holding.day_pnl / abs(opening) if opening else 0.0
 
 
 def combine(
@@ -89,6 +106,11 @@ def combine(
         buying_power=sum(to_minor(one.buying_power * rates[one.base_currency].now * scale) for one in valuations),
         day_pnl=sum(one.day_pnl for one in holdings),
         unrealised_pnl=sum(one.unrealised_pnl for one in holdings),
+        realised_pnl_today=sum(
+            to_minor(one.realised_pnl_today * rates[one.base_currency].now * scale) for one in valuations
+        ),
+        stale_share=_stale_share(holdings),
+        oldest_price_ns=min((one.oldest_price_ns for one in valuations if one.oldest_price_ns), default=0),
         epoch=max(one.epoch for one in valuations),
         seq=max(one.seq for one in valuations),
         event_ns=max(one.event_ns for one in valuations),
@@ -118,8 +140,13 @@ def _merge(parts: list[tuple[ValuationRow, Rate]]) -> Holding:
         value_local=round(sum(row.value_local for row, _ in parts), 4),
         cost_basis=round(sum(row.cost_basis for row, _ in parts), 4),
         price_ns=newest.price_ns,
-        stale=any(row.stale for row, _ in parts),
+        state=max((row.state for row, _ in parts), key=STATES.index),
     )
+
+
+def _stale_share(holdings: Sequence[Holding]) -> float:
+    gross = sum(abs(one.value) for one in holdings)
+    return sum(abs(one.value) for one in holdings if one.stale) / gross if gross else 0.0
 
 
 def _day_pnl(row: ValuationRow, rate: Rate) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -16,11 +16,13 @@ from api.catalogue import Catalogue
 from api.errors import BadRequest, NotFound, Unavailable
 from api.portfolio.combine import Combined, combine
 from api.portfolio.history import Past, read_past
+from api.portfolio.past import Difference, NotRebuilt, Rebuilt, rebuild
 from api.portfolio.performance import Today, performance
 from api.portfolio.rates import MissingRate, Rate, conversion, dollar_values
 from db.live import LiveStore
 from db.portfolios import PortfolioInfo, Viewer, visible_portfolio, visible_portfolios
 from db.postgres import acquire
+from db.time_machine import Moment, read_moment
 from stream.messages import Valuation
 
 log = structlog.get_logger()
@@ -48,6 +50,15 @@ class Present:
     dollar_values: dict[str, float]
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Hold portfolios as they were shown at the end of a minute, and where totals and rows disagree."""
+
+    present: Present
+    ended_at: datetime
+    differences: tuple[Difference, ...]
+
+
 class PortfolioReader:
     """Answer for the portfolios that a viewer may see; raises what `api.errors` names."""
 
@@ -61,10 +72,50 @@ class PortfolioReader:
         portfolios = await self._portfolios(viewer, portfolio_id)
         valuations = await self._valuations(portfolios)
         await self._refresh_catalogue(valuations)
-        target = portfolios[0].base_currency
-        foreign = {one.base_currency for one in valuations} != {target}
+        foreign = len({one.base_currency for one in valuations}) > 1
         values = await self._dollar_values() if foreign else {}
         closes = await self._dollar_values(at_close=True) if foreign else {}
+        return self._together(portfolios, valuations, values, closes)
+
+    async def shown(self, viewer: Viewer, portfolio_id: UUID | None, at: datetime) -> Shown:
+        """Return the same as it was shown at `at`: at the end of the newest minute that had ended by then.
+
+        Several portfolios are put together at the rates of the first one's minute.
+        """
+        if at > datetime.now(UTC):
+            raise BadRequest("at: that is in the future.")
+        portfolios = await self._portfolios(viewer, portfolio_id)
+        await self._catalogue.refresh()
+        rebuilt = [self._rebuild(one) for one in await self._moments(portfolios, at)]
+        rates = rebuilt[0].rates
+        present = self._together(
+            portfolios,
+            [one.valuation for one in rebuilt],
+            {code: float(rate) for code, rate in rates.now.items()},
+            {code: float(rate) for code, rate in rates.close.items()},
+        )
+        differences = tuple(difference for one in rebuilt for difference in one.differences)
+        return Shown(_with_stored_totals(present), max(one.ended_at for one in rebuilt), differences)
+
+    async def performance(self, present: Present, until: datetime | None = None) -> dict[str, PeriodReturn | None]:
+        """Return what each period up to `until`, which is now unless said otherwise, brought to these portfolios."""
+        until = until or datetime.now(UTC)
+        currencies = {one.id: one.base_currency for one in present.portfolios}
+        several = len(set(currencies.values())) > 1
+        async with acquire(self._pool) as connection:
+            past = await read_past(connection, list(currencies), several, until)
+        combined = present.combined
+        now = Today(until.date(), combined.amount(combined.total_equity), await self._flow(present, past))
+        return performance(past.days, currencies, past.rates, combined.currency, now)
+
+    def _together(
+        self,
+        portfolios: Sequence[PortfolioInfo],
+        valuations: Sequence[Valuation],
+        values: dict[str, float],
+        closes: dict[str, float],
+    ) -> Present:
+        target = portfolios[0].base_currency
         try:
             rates = {
                 code: Rate(conversion(values, code, target), conversion(closes, code, target))
@@ -76,16 +127,22 @@ class PortfolioReader:
         combined = combine(valuations, rates, target, digits, self._catalogue.instruments)
         return Present(tuple(portfolios), tuple(valuations), combined, values)
 
-    async def performance(self, present: Present) -> dict[str, PeriodReturn | None]:
-        """Return what each period up to now brought to these portfolios."""
-        today = datetime.now(UTC).date()
-        currencies = {one.id: one.base_currency for one in present.portfolios}
-        several = len(set(currencies.values())) > 1
+    async def _moments(self, portfolios: Sequence[PortfolioInfo], at: datetime) -> list[Moment]:
         async with acquire(self._pool) as connection:
-            past = await read_past(connection, list(currencies), several, today)
-        combined = present.combined
-        now = Today(today, combined.amount(combined.total_equity), await self._flow(present, past))
-        return performance(past.days, currencies, past.rates, combined.currency, now)
+            found = [await read_moment(connection, one.id, at) for one in portfolios]
+        moments = [one for one in found if one is not None]
+        if len(moments) < len(portfolios):
+            missing = ", ".join(info.name for info, one in zip(portfolios, found, strict=True) if one is None)
+            raise NotFound(
+                f"Nothing is stored of {missing} in the month before {at.astimezone(UTC):%Y-%m-%d %H:%M} UTC."
+            )
+        return moments
+
+    def _rebuild(self, moment: Moment) -> Rebuilt:
+        try:
+            return rebuild(moment, self._catalogue.instruments.values(), self._catalogue.minor_units)
+        except NotRebuilt as error:
+            raise NotFound(f"The portfolio cannot be shown as it was: {error}.") from error
 
     async def _flow(self, present: Present, past: Past) -> float:
         target = present.combined.currency
@@ -128,6 +185,19 @@ class PortfolioReader:
             (one.base_currency or "", one.currency, (at_close and quote.prior_close) or quote.price)
             for one, quote in known
         )
+
+
+def _with_stored_totals(present: Present) -> Present:
+    """Show the totals that were stored; rows are put beside them, and what differs is said, not made to fit."""
+    combined = present.combined
+    if {one.base_currency for one in present.valuations} != {combined.currency}:
+        return present  # each is rounded in its own currency: together they are the sum of converted rows
+    scale = 10**combined.minor_units
+    totals = {
+        name: sum(round(getattr(one, name) * scale) for one in present.valuations)
+        for name in ("total_equity", "cash", "buying_power", "day_pnl", "unrealised_pnl")
+    }
+    return replace(present, combined=replace(combined, **totals))
 
 
 def portfolio_shapes(present: Present) -> list[dict[str, object]]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from analytics.returns import PeriodReturn, percent_of_opening
 from api.portfolio.combine import Combined, Holding, allocation
+from api.portfolio.reader import Shown
 from db.instruments import Instrument
 
 Shape = dict[str, Any]
@@ -35,6 +36,9 @@ def overview_shape(
         "cashBalance": combined.amount(combined.cash),
         "buyingPower": combined.amount(combined.buying_power),
         "unrealisedPL": combined.amount(combined.unrealised_pnl),
+        "realisedPLToday": combined.amount(combined.realised_pnl_today),
+        "staleShare": combined.stale_share,
+        "oldestPriceAgeMs": _age_ms(combined.oldest_price_ns, now_ns),
         "holdings": holdings_shape(combined, instruments, now_ns),
         "performance": {name: period_shape(found, combined.minor_units) for name, found in performance.items()},
         "portfolios": list(portfolios),
@@ -70,6 +74,24 @@ def head_shape(combined: Combined) -> Shape:
     }
 
 
+def past_shape(shown: Shown | None) -> Shape:
+    """Return whether what was stored equals its recomputation, and where it does not; nothing of the present."""
+    if shown is None:
+        return {}
+    return {
+        "matches": not shown.differences,
+        "differences": [
+            {
+                "portfolioId": str(one.portfolio_id),
+                "field": one.field,
+                "stored": one.stored,
+                "recomputed": one.recomputed,
+            }
+            for one in shown.differences
+        ],
+    }
+
+
 def period_shape(found: PeriodReturn | None, minor_units: int) -> Shape | None:
     """Return what a period brought, or None where the history is shorter."""
     if found is None:
@@ -95,6 +117,12 @@ def _holding_shape(one: Holding, combined: Combined, instrument: Instrument | No
         "weight": one.value / equity if equity else 0.0,
         "costBasis": one.cost_basis,
         "unrealisedPL": combined.amount(one.unrealised_pnl),
-        "priceAgeMs": max(0, now_ns - one.price_ns) // 1_000_000 if one.price_ns else None,
+        "priceAgeMs": _age_ms(one.price_ns, now_ns),
         "stale": one.stale,
+        "priceState": one.state,
+        "contribution": combined.contribution(one),
     }
+
+
+def _age_ms(event_ns: int, now_ns: int) -> int | None:
+    return max(0, now_ns - event_ns) // 1_000_000 if event_ns else None

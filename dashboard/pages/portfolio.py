@@ -96,6 +96,9 @@ def tiles() -> list[html.Div]:
     ]
 
 
+PRICE_STATES = {"stale": "params.data.stale", "closed": "params.data.state === 'close'"}
+
+
 def holdings() -> html.Div:
     """Return the table of positions, the largest first."""
     columns = [
@@ -106,6 +109,7 @@ def holdings() -> html.Div:
         signed_column("day_pnl_pct", _("Day %"), 72, "percent"),
         flashing_column("value", _("Value"), 118, "money", sort="desc"),
         signed_column("day_pnl", _("Day P&L"), 98, "signed"),
+        signed_column("contribution", _("Contribution"), 100, "percent"),
         signed_column("unrealised_pnl", _("Unrealised"), 116, "signed"),
         number_column(
             "weight",
@@ -117,9 +121,9 @@ def holdings() -> html.Div:
         ),
     ]
     return html.Div(
-        table("holdings", "symbol", columns, rowClassRules={"stale": "params.data.stale"}),
+        table("holdings", "symbol", columns, rowClassRules=PRICE_STATES),
         className="fill",
-        **attributes(data_wide="name,quantity,unrealised_pnl,weight"),
+        **attributes(data_wide="name,quantity,contribution,unrealised_pnl,weight"),
     )
 
 

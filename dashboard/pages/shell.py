@@ -54,7 +54,8 @@ def controls(viewer: Viewer | None) -> list[html.Div]:
 
 def navigation(viewer: Viewer, path: str) -> list[dcc.Link]:
     """Return the links of the head for a role; the one of `path` is marked."""
-    links = {"client": {"/": _("Portfolio")}}.get(viewer.role, {"/floor": _("Trading floor")})
+    staff = {"/floor": _("Trading floor"), "/status": _("Status")}
+    links = {"client": {"/": _("Portfolio")}}.get(viewer.role, staff)
     if viewer.role == "kyc_agent":
         return []
     return [
@@ -66,4 +67,4 @@ def leads_to(href: str, path: str) -> bool:
     """Tell whether the page at `path` belongs under the link `href`."""
     if href == "/":
         return path == "/" or path.startswith("/portfolio")
-    return path == "/" or path.startswith(href)
+    return path.startswith(href) or (path == "/" and href == "/floor")

@@ -11,7 +11,8 @@ from dashboard.data import DashboardData, FloorInfo, PortfolioInfo
 from dashboard.pages.floor import floor_page
 from dashboard.pages.notice import no_live_view, no_portfolio, nothing_here
 from dashboard.pages.portfolio import portfolio_page
-from dashboard.routes import FloorPage, Home, NoPage, PortfolioPage, Route
+from dashboard.pages.status import status_page
+from dashboard.routes import FloorPage, Home, NoPage, PortfolioPage, Route, StatusPage
 from dashboard.viewer import Viewer
 
 
@@ -29,6 +30,8 @@ async def turn_to(route: Route, viewer: Viewer, data: DashboardData) -> Componen
             return nothing_here() if found is None else await portfolio(found, viewer, data)
         case FloorPage(advisor_id):
             return await floor(advisor_id, viewer, data)
+        case StatusPage():
+            return status_page(await data.health(), viewer)
         case NoPage():
             return nothing_here()
 

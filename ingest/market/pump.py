@@ -14,6 +14,7 @@ from ingest.market.publisher import QuotePublisher
 from ingest.market.source import QuoteSource, Refuse
 from ingest.market.validation import REASONS, Codes, check_quotes
 from stream.messages import QUOTES_TOPIC, DeadLetter, QuoteBatch, encode_quotes, select_quotes
+from stream.stages import Stage
 
 
 @dataclass(slots=True)
@@ -40,7 +41,7 @@ async def pump_quotes(
     source: QuoteSource, publisher: QuotePublisher, known: npt.NDArray[np.bool_], state: FeedState
 ) -> None:
     """Publish the source's good quotes until it ends; the others become dead letters, one a batch and reason."""
-    refuse = create_refuse(publisher, state)
+    refuse, received = create_refuse(publisher, state), Stage("received")
     async with aclosing(source.batches()) as batches:
         async for batch in batches:
             good, codes = check_quotes(batch, known)
@@ -48,6 +49,8 @@ async def pump_quotes(
             if refused:
                 await _refuse(refuse, batch, codes)
             state.take(len(batch) - refused, batch.received_ns)
+            if refused == 0:
+                received.passed(int(batch.event_ns.max(initial=0)))
             if refused < len(batch):
                 await publisher.publish(select_quotes(batch, good) if refused else batch)
     await publisher.flush()

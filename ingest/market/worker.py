@@ -19,6 +19,7 @@ from ingest.market.model import create_model
 from ingest.market.publisher import PublishLimits, QuotePublisher
 from ingest.market.pump import FeedState, create_refuse, pump_quotes
 from ingest.market.recorded import RecordedSource
+from ingest.market.sessions import keep_sessions
 from ingest.market.simulated import SimulatedSource
 from ingest.market.source import FeedSpec, NoFeed, QuoteSource, RecordedFeed, Refuse
 from ingest.market.start import MarketStart, load_market, load_prices
@@ -48,6 +49,7 @@ async def run_market(
         tasks.create_task(_feed(feed, pool, live, publisher, state), name="market feed")
         tasks.create_task(_deliver(publisher, servers, name, state), name="market delivery")
         tasks.create_task(_report(live, publisher, state), name="market health")
+        tasks.create_task(keep_sessions(pool), name="market sessions")
 
 
 def create_source(feed: FeedSpec, start: MarketStart, prices: dict[int, float], refuse: Refuse) -> QuoteSource | None:

@@ -42,7 +42,7 @@ class CountingStream(LiveStream):
         super().__init__(StreamName("portfolio", uuid4()), "symbol")
 
     def set(self, number: int) -> None:
-        self.state.apply(Document(1, number, number, {"n": number}, {}))
+        self.state.apply(Document(1, number, number, {"n": number}, (), {}))
         self.wake()
 
     def refresh(self) -> None:

@@ -11,16 +11,14 @@ from hypothesis import strategies as st
 from api.live.message import Message
 from api.live.state import POSITIONS_KEPT, Document, StreamState
 
+COLUMNS = ("symbol", "value", "day_pnl", "name")
 SYMBOLS = ("A", "B", "C", "D")
 cents = st.integers(-10_000, 10_000)
 contents = st.dictionaries(st.sampled_from(SYMBOLS), st.tuples(cents, cents), max_size=4)
 
 
 def document(values: dict[str, tuple[int, int]], epoch: int, seq: int) -> Document:
-    rows = {
-        symbol: {"symbol": symbol, "value": value / 100, "day_pnl": gain / 100, "name": symbol * 2}
-        for symbol, (value, gain) in values.items()
-    }
+    rows = {symbol: (symbol, value / 100, gain / 100, symbol * 2) for symbol, (value, gain) in values.items()}
     parts = {symbol: value / 100 for symbol, (value, _) in values.items()}
     totals = {
         "total_equity": sum(value for value, _ in values.values()) / 100,
@@ -28,7 +26,7 @@ def document(values: dict[str, tuple[int, int]], epoch: int, seq: int) -> Docume
         "allocation": {"sector": parts},
         "base_currency": "USD",
     }
-    return Document(epoch, seq, seq, totals, rows)
+    return Document(epoch, seq, seq, totals, COLUMNS, rows)
 
 
 def give(follower: Follower, message: Message | None) -> None:
@@ -42,7 +40,7 @@ def cents_of(amounts: Any) -> int:
 
 def assert_same(follower: Follower, held: Document) -> None:
     rows, totals = follower.rows["portfolio:x"], follower.totals["portfolio:x"]
-    assert rows == held.rows
+    assert rows == {key: dict(zip(COLUMNS, row, strict=True)) for key, row in held.rows.items()}
     assert totals == held.totals
     assert cents_of(row["value"] for row in rows.values()) == round(100 * totals["total_equity"])
     assert cents_of(row["day_pnl"] for row in rows.values()) == round(100 * totals["day_pnl"])
@@ -120,7 +118,7 @@ def test_older_documents_change_nothing() -> None:
 def test_positions_are_forgotten_after_a_while_and_then_answered_by_a_snapshot() -> None:
     state = StreamState("portfolio:x", "symbol")
     for seq in range(1, POSITIONS_KEPT + 3):
-        state.apply(Document(1, seq, seq, {"n": seq}, {}))
+        state.apply(Document(1, seq, seq, {"n": seq}, (), {}))
     assert not state.can_continue((1, 2))
     assert state.can_continue((1, 3))
 

@@ -9,6 +9,7 @@ from fakes_api import create_valuation
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analytics.returns import percent_of_opening
 from api.portfolio.combine import allocation, combine
 from api.portfolio.performance import RateClose, Today, performance
 from api.portfolio.rates import MissingRate, Rate, conversion, dollar_values
@@ -43,6 +44,8 @@ def test_totals_equal_rows_whatever_is_put_together(
     for parts in allocation(combined, KNOWN).values():
         assert sum(parts.values()) == combined.total_equity
     shape = holdings_shape(combined, KNOWN, 0)
+    percent = percent_of_opening(combined.day_pnl, combined.total_equity)
+    assert sum(one["contribution"] for one in shape) == pytest.approx(percent, rel=1e-6, abs=1e-6)
     assert round(100 * sum(Decimal(str(one["value"])) for one in shape)) == combined.total_equity
 
 

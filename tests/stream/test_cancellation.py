@@ -10,6 +10,7 @@ from fakes_stream import FakeProducer, FakeStore
 
 from stream.outbox import Outbox
 from stream.processor import Processor
+from stream.roll import Days
 from stream.worker import Connections, Worker
 
 
@@ -19,6 +20,9 @@ class SwallowingStore(FakeStore):
     def __init__(self) -> None:
         super().__init__()
         self.entered = asyncio.Event()
+
+    def fenced(self, _epochs: object) -> SwallowingStore:
+        return self
 
     async def _swallow(self) -> None:
         self.entered.set()
@@ -45,7 +49,8 @@ class SwallowingStore(FakeStore):
 async def test_a_loop_ends_although_its_cancellation_was_swallowed(loop: str) -> None:
     store = SwallowingStore()
     connections = Connections(None, store, None, None, Outbox(FakeProducer()))
-    worker = Worker("test", connections, Processor(create_prices()), {0: 1}, 1)
+    processor = Processor(create_prices())
+    worker = Worker("test", connections, processor, {0: 1}, 1, Days(processor))
     task = asyncio.create_task(getattr(worker, loop)())
     await store.entered.wait()
     task.cancel()

@@ -13,6 +13,7 @@ from fakes import eventually
 from fakes_stream import PARTITIONS, FakeProducer, InterruptedPool, SmallBank, open_small_bank
 
 from db.ledger import PositionSet, store
+from db.live import LiveStore
 from stream.messages import POSITIONS_TOPIC, decode_dead_letter
 from stream.outbox import Outbox
 from stream.restore import partition_of
@@ -38,7 +39,7 @@ async def bank(postgres_url: str) -> AsyncIterator[SmallBank]:
 async def restore(
     bank: SmallBank, partitions: Sequence[int] = ALL, outbox: Outbox | None = None, pool: InterruptedPool | None = None
 ) -> Worker:
-    connections = Connections(pool or bank.pool, None, None, KnownTopic(), outbox or Outbox(FakeProducer()))
+    connections = Connections(pool or bank.pool, LiveStore(None), None, KnownTopic(), outbox or Outbox(FakeProducer()))
     return await restore_worker("test", connections, tuple(TopicPartition(POSITIONS_TOPIC, one) for one in partitions))
 
 

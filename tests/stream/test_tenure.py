@@ -7,11 +7,11 @@ from contextlib import suppress
 
 import pytest
 
-from db.epochs import take_epochs
+from db.epochs import PartitionsLost, take_epochs
 from db.live import LiveStore, create_redis
 from db.postgres import open_pool
 from stream.messages import POSITIONS_TOPIC
-from stream.tenure import PartitionsLost, Tenure, wanted
+from stream.tenure import Tenure, wanted
 
 
 async def test_a_task_that_has_swallowed_its_cancellation_is_not_wanted_any_more() -> None:
