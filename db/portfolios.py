@@ -12,7 +12,7 @@ import asyncpg
 
 _SELECT = """
 select p.id, p.name, p.base_currency, p.user_id, c.first_name || ' ' || c.last_name,
-       p.account_id, p.iboss_account_id,
+       p.account_id, p.iboss_account_id, p.time_zone,
        array(select a.advisor_id from advisor_clients a where a.client_id = p.user_id order by a.advisor_id)
   from visible_portfolios($1, $2) v
   join portfolios p on p.id = v.portfolio_id
@@ -44,6 +44,7 @@ class PortfolioInfo:
     client_name: str
     account_id: UUID
     iboss_account_id: str
+    time_zone: str
     advisor_ids: tuple[UUID, ...]
 
 
@@ -83,7 +84,7 @@ async def portfolios_by_iboss_account(connection: asyncpg.Connection) -> dict[st
 
 
 def _info(row: asyncpg.Record) -> PortfolioInfo:
-    portfolio_id, name, base_currency, client_id, client_name, account_id, iboss_account_id, advisor_ids = row.values()
+    portfolio, name, currency, client, client_name, account, iboss_account, time_zone, advisors = row.values()
     return PortfolioInfo(
-        portfolio_id, name, base_currency, client_id, client_name, account_id, iboss_account_id, tuple(advisor_ids)
+        portfolio, name, currency, client, client_name, account, iboss_account, time_zone, tuple(advisors)
     )

@@ -40,10 +40,12 @@ class Past:
 
 
 async def read_past(
-    connection: asyncpg.Connection, portfolios: Sequence[UUID], with_rates: bool, until: datetime
+    connection: asyncpg.Connection, portfolios: Sequence[UUID], with_rates: bool, today: date, until: datetime
 ) -> Past:
-    """Read the last five years and a bit before `until`; for callers that have checked the viewer's right."""
-    today = until.date()
+    """Read the last five years and a bit before `today`, flows up to `until`; the viewer's right is checked before.
+
+    `today` is the day that the portfolios are in, which over a weekend is Friday.
+    """
     days = await daily_valuations(connection, portfolios, since=date(today.year - 6, 1, 1))
     before = [day.date for day in days if day.date < today]
     if not before:

@@ -160,6 +160,7 @@ def _valuation(moment: Moment, lines: list[_Line], totals: RowAmounts, scale: in
         allocation={dimension: _allocation(lines, dimension, scale) for dimension in DIMENSIONS},
         rows=[_row(one, totals, scale) for one in lines],
         version=moment.version,
+        day_start_ns=0 if moment.inputs is None else nanoseconds(moment.inputs.day_start),
     )
 
 

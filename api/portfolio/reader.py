@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import asyncpg
 import msgspec
@@ -48,6 +49,15 @@ class Present:
     valuations: tuple[Valuation, ...]
     combined: Combined
     dollar_values: dict[str, float]
+
+    def day(self, now: datetime) -> date:
+        """Return the newest day that one of them is in: over a weekend it is still Friday."""
+        began = [
+            datetime.fromtimestamp(one.day_start_ns / 1e9, ZoneInfo(info.time_zone)).date()
+            for info, one in zip(self.portfolios, self.valuations, strict=True)
+            if one.day_start_ns
+        ]
+        return max(began, default=now.date())
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +111,11 @@ class PortfolioReader:
         """Return what each period up to `until`, which is now unless said otherwise, brought to these portfolios."""
         until = until or datetime.now(UTC)
         currencies = {one.id: one.base_currency for one in present.portfolios}
-        several = len(set(currencies.values())) > 1
+        several, today = len(set(currencies.values())) > 1, present.day(until)
         async with acquire(self._pool) as connection:
-            past = await read_past(connection, list(currencies), several, until)
+            past = await read_past(connection, list(currencies), several, today, until)
         combined = present.combined
-        now = Today(until.date(), combined.amount(combined.total_equity), await self._flow(present, past))
+        now = Today(today, combined.amount(combined.total_equity), await self._flow(present, past))
         return performance(past.days, currencies, past.rates, combined.currency, now)
 
     def _together(

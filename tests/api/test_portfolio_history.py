@@ -38,6 +38,6 @@ async def test_a_deposit_of_the_weekend_is_in_fridays_close_and_not_counted_agai
             on_saturday = deposit(str(portfolio), f"{number} Saturday", SATURDAY_NOON, 10 * 10 ** (2 * number))
             on_monday = deposit(str(portfolio), f"{number} Monday", MONDAY + timedelta(hours=1), 10 ** (2 * number))
             await store(connection, None, [], [on_saturday, on_monday])
-        past = await read_past(connection, [closed, dated, new], False, MONDAY + timedelta(hours=9))
+        past = await read_past(connection, [closed, dated, new], False, MONDAY.date(), MONDAY + timedelta(hours=9))
         assert past.flows == {"USD": 1 + 1100 + 110_000}
         assert {one.ended_at for one in past.days} == {MONDAY, None}
