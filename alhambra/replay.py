@@ -181,7 +181,7 @@ def show(found: Replay, console: Console) -> bool:
 def _totals_table(portfolios: Sequence[Replayed]) -> Table:
     table = Table("client", "portfolio", "as of (UTC)", "", title="As it was shown")
     for name in ("total equity", "cash", "day P&L", "unrealised P&L"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", overflow="fold")
     table.add_column("proved")
     for one in portfolios:
         shown = one.valuation
@@ -201,7 +201,7 @@ def _totals_table(portfolios: Sequence[Replayed]) -> Table:
 def _rows_table(valuation: Valuation) -> Table:
     table = Table("symbol", title="Holdings")
     for name in ("quantity", "price", "value", "day P&L", "unrealised P&L"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", overflow="fold")
     table.add_column("price is")
     for row in sorted(valuation.rows, key=lambda one: -one.value):
         figures = (f"{row.value:,.2f}", f"{row.day_pnl:,.2f}", f"{row.unrealised_pnl:,.2f}")
@@ -213,7 +213,7 @@ def _rows_table(valuation: Valuation) -> Table:
 def _bookings_table(bookings: Sequence[ReplayedBooking]) -> Table:
     table = Table("booked (UTC)", "type", "symbol", title="Bookings of the day until then")
     for name in ("quantity", "price", "amount"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", overflow="fold")
     table.add_column("reference")
     for one in bookings:
         table.add_row(
