@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
@@ -36,6 +37,7 @@ RETRY_S = 0.5
 # Records of each partition read again at start, for what trades seldom; the embedded broker gives 50 to 250 a second
 LOOKBACK = 250
 COMMIT_EVERY_S = 5.0
+NEAR = 4  # records of a partition: less than a tenth of a second of a busy feed
 
 
 class StateLost(RuntimeError):
@@ -56,6 +58,14 @@ class QuoteReader:
         self.reading = Reading()
         self.ticks = 0
         self._read = Stage("read")
+        self._near = asyncio.Event()
+
+    async def near_end(self, seconds: float) -> None:
+        """Wait until little is left to read, at most so long: for who works on the same loop, and might outrun us."""
+        if not self._near.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._near.wait()
 
     async def catch_up(self) -> None:
         """Read from a little before the end up to where the end is now."""
@@ -94,9 +104,18 @@ class QuoteReader:
             for record in records:
                 self._take(record, now_ns)
             self.reading.take(records[-1])
+        self._note_distance(found)
         if found:
             self._arrived.set()
             self._read.passed(self._processor.prices.newest_ns)
+
+    def _note_distance(self, found: Mapping[TopicPartition, Sequence[ConsumerRecord]]) -> None:
+        """Note whether we are near the end of what was read last, as the broker said with it."""
+        ends = {partition: self._consumer.highwater(partition) or 0 for partition in found}
+        if any(ends[partition] - records[-1].offset > NEAR for partition, records in found.items()):
+            self._near.clear()
+        else:
+            self._near.set()
 
     def _take(self, record: ConsumerRecord, now_ns: int) -> None:
         try:

@@ -55,6 +55,7 @@ T = TypeVar("T")
 TOTALS_TOPIC = "totals"  # no topic of Kafka: the name under which each assignment takes a number for its totals
 CYCLES_PER_S = 20
 BREATH_S = 0.005  # what a cycle that took too long leaves to the readers: a fetch takes some ten turns of the loop
+READ_FIRST_S = 0.2  # a cycle waits so long where many records are unread: to publish old prices helps nobody
 IDLE_CYCLE_S = 1.0  # a quiet book is looked at this often: prices grow stale without a tick
 WATCH_EVERY_S = 0.25
 REPORT_EVERY_S = 1.0
@@ -170,6 +171,7 @@ class Worker:
             if self._processor.prices.newest_ns:
                 TICK_AGE_SECONDS.set((time.time_ns() - self._processor.prices.newest_ns) / 1e9)
             await asyncio.sleep(max(1 / CYCLES_PER_S - spent, BREATH_S))
+            await self._quotes.near_end(READ_FIRST_S)
             if len(self._processor.pending()) and not self._publisher.is_away:
                 continue
             try:

@@ -1,4 +1,4 @@
-"""Measure the book: a pass over everything, what a few ticks cost, and how near that comes to the memory's own speed."""
+"""Measure the book: a pass over everything, what a few ticks cost, and how near that is to the memory's own speed."""
 
 from __future__ import annotations
 

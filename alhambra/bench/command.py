@@ -32,15 +32,18 @@ def start(as_json: JsonOption = False) -> None:
 
 @app.command()
 def pipeline(
-    rate: Annotated[float, typer.Option(min=1, max=100_000, help="Simulated ticks a second.")] = 500.0,
+    rate: Annotated[float, typer.Option(min=1, max=100_000, help="Simulated ticks a second.")] = 100_000.0,
     seconds: Annotated[float, typer.Option(min=2)] = 15.0,
-    portfolios: Annotated[int, typer.Option(min=10)] = 84,
+    portfolios: Annotated[int, typer.Option(min=1)] = 10_000,
+    clients: Annotated[int, typer.Option(min=1, help="Socket clients, each with a portfolio of its own.")] = 10,
+    max_hz: Annotated[float, typer.Option(min=0.1, max=20, help="Updates a second that each client wants.")] = 4.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Send ticks through broker, stream, Redis and api to a socket client; latency of the newest tick at the client."""
-    from alhambra.bench.pipeline import measure_pipeline
+    """Send ticks through broker, stream, Redis and api to socket clients; latency of the newest tick at the client."""
+    from alhambra.bench.pipeline import Load, measure_pipeline
 
-    _print(asyncio.run(measure_pipeline(rate, seconds, portfolios)), as_json)
+    load = Load(rate, portfolios, min(clients, portfolios), max_hz)
+    _print(asyncio.run(measure_pipeline(load, seconds)), as_json)
 
 
 @app.command()

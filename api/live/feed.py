@@ -61,15 +61,13 @@ class Feed:
         """Begin to follow channels; while the link is down they are remembered."""
         new = set(channels) - self._channels
         self._channels |= new
-        if new and self._pubsub is not None:
-            await self._pubsub.subscribe(*new)
+        await self._tell("SUBSCRIBE", new)
 
     async def forget(self, channels: Iterable[str]) -> None:
         """Follow these channels no longer."""
         gone = set(channels) & self._channels
         self._channels -= gone
-        if gone and self._pubsub is not None:
-            await self._pubsub.unsubscribe(*gone)
+        await self._tell("UNSUBSCRIBE", gone)
 
     async def run(self) -> None:
         """Follow for ever; runs until cancelled."""
@@ -82,17 +80,40 @@ class Feed:
                 self._pubsub = None
             await asyncio.sleep(RETRY_S)
 
+    async def _tell(self, command: str, channels: set[str]) -> None:
+        """Change the subscription on the connection as it is: redis-py's own way connects anew, also beside our reader.
+
+        On a link that has just gone nothing need be said: `run` notices, and the next link begins with all channels.
+        """
+        link = self._pubsub
+        if not channels or link is None or link.connection is None or not link.connection.is_connected:
+            return
+        try:
+            await link.connection.send_command(command, *channels, check_health=False)
+        except (RedisError, OSError, RuntimeError, AttributeError) as error:
+            # the last two come of a connection that closes meanwhile: uvloop's word for it, and redis-py's own
+            log.warning("live feed lost while it was told of channels", error=repr(error))
+
     async def _follow_once(self) -> None:
         async with self._store.open_subscription() as pubsub:
-            await pubsub.subscribe(self._beat_channel, *self._channels)
+            told = set(self._channels)
+            await pubsub.subscribe(self._beat_channel, *told)
             self._pubsub = pubsub
+            connection: Any = pubsub.connection
+            connection.register_connect_callback(self._refuse_another)
+            await self._tell("SUBSCRIBE", self._channels - told)
             self._heard_at = time.monotonic()
-            await self._on_connected()
             beating = asyncio.create_task(self._beat(), name="live feed beat")
             try:
+                await self._on_connected()
                 await self._read(pubsub)
             finally:
                 beating.cancel()
+                connection.deregister_connect_callback(self._refuse_another)
+
+    async def _refuse_another(self, _: object) -> None:
+        """Stop redis-py from connecting anew by itself: what was published meanwhile would be missed in silence."""
+        raise LinkSilent("the link was cut")
 
     async def _beat(self) -> None:
         while True:

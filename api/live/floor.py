@@ -10,13 +10,25 @@ import numpy as np
 import numpy.typing as npt
 
 from analytics.returns import percent_of_opening
-from api.live.state import Document
+from api.live.state import Document, Values
 from db.live import Totals, TotalsLayout
 
 Columns = dict[str, npt.NDArray[Any]]
 
 _AMOUNTS = ("total_equity", "day_pnl", "equity_reference", "day_pnl_reference")
 _RATIOS = ("day_pnl_pct", "stale_share")
+COLUMNS = (
+    "portfolio_id",
+    "name",
+    "client",
+    "base_currency",
+    "total_equity",
+    "day_pnl",
+    "day_pnl_pct",
+    "equity_reference",
+    "day_pnl_reference",
+    "stale_share",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +83,7 @@ class FloorBook:
         reference = newest[0].reference_currency
         rows, totals = _rows_and_totals([(held, columns) for _, held, columns in found], minor_units.get(reference, 2))
         totals |= {"reference_currency": reference, "computed_ns": min(one.computed_ns for one in newest)}
-        return Document(epoch, seq, max(one.event_ns for one in newest), totals, rows)
+        return Document(epoch, seq, max(one.event_ns for one in newest), totals, COLUMNS, rows)
 
     def _find(self, portfolios: Sequence[FloorPortfolio]) -> list[tuple[Totals, list[FloorPortfolio], Columns]]:
         """Return each worker's totals, the portfolios it holds and their columns; the newest epoch wins a portfolio."""
@@ -94,8 +106,8 @@ def _columns(totals: Totals, index: npt.NDArray[np.intp]) -> Columns:
 
 def _rows_and_totals(
     found: list[tuple[list[FloorPortfolio], Columns]], reference_units: int
-) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
-    rows: dict[str, dict[str, Any]] = {}
+) -> tuple[dict[str, Values], dict[str, Any]]:
+    rows: dict[str, Values] = {}
     equity = day_pnl = 0
     stale_equity = 0.0
     for portfolios, columns in found:
@@ -113,7 +125,7 @@ def _rows_and_totals(
     return rows, totals
 
 
-def _rows(portfolios: list[FloorPortfolio], columns: Columns, reference_units: int) -> dict[str, dict[str, Any]]:
+def _rows(portfolios: list[FloorPortfolio], columns: Columns, reference_units: int) -> dict[str, Values]:
     base = np.array([10**one.minor_units for one in portfolios], np.float64)
     reference = float(10**reference_units)
     numbers = zip(
@@ -126,19 +138,6 @@ def _rows(portfolios: list[FloorPortfolio], columns: Columns, reference_units: i
         strict=True,
     )
     return {
-        one.portfolio_id: {
-            "portfolio_id": one.portfolio_id,
-            "name": one.name,
-            "client": one.client,
-            "base_currency": one.base_currency,
-            "total_equity": equity,
-            "day_pnl": day_pnl,
-            "day_pnl_pct": day_pnl_pct,
-            "equity_reference": equity_reference,
-            "day_pnl_reference": day_pnl_reference,
-            "stale_share": stale_share,
-        }
-        for one, (equity, day_pnl, day_pnl_pct, equity_reference, day_pnl_reference, stale_share) in zip(
-            portfolios, numbers, strict=True
-        )
+        one.portfolio_id: (one.portfolio_id, one.name, one.client, one.base_currency, *figures)
+        for one, figures in zip(portfolios, numbers, strict=True)
     }

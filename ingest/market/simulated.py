@@ -39,9 +39,10 @@ class SimulatedMarket:
         return np.asarray(np.exp(self._level), np.float64)
 
     def advance(self, seconds: float) -> None:
-        """Move all prices by `seconds`: one product with the Cholesky factor, without drift."""
+        """Move all prices by `seconds`: one product with the model's factor, without drift."""
         model = self._model
-        shock = model.factor @ self._random.standard_normal(len(model))
+        shock = model.factor @ self._random.standard_normal(model.factor.shape[1])
+        shock += model.own * self._random.standard_normal(len(model))
         self._level += model.volatility * np.sqrt(seconds) * shock - 0.5 * model.volatility**2 * seconds
         self._level -= np.minimum(model.reversion * seconds, 1.0) * (self._level - self._start)
 

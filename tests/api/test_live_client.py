@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import statistics
+from collections.abc import Callable
 from uuid import uuid4
 
 from fakes import eventually
@@ -13,7 +15,7 @@ from api.live.message import Message
 from api.live.protocol import StreamName
 from api.live.state import Document
 from api.live.stream import LiveStream
-from api.live.subscription import ROOM_BYTES, Subscription, next_instant
+from api.live.subscription import ROOM_BYTES, ROUNDING, Subscription, next_instant
 
 
 class FakeTransport:
@@ -21,9 +23,11 @@ class FakeTransport:
         self.sent: list[Message] = []
         self.waiting = 0
         self.aborted = False
+        self.told: Callable[[], None] = lambda: None
 
     def send(self, message: Message) -> None:
         self.sent.append(message)
+        self.told()
 
     def backlog(self) -> int:
         return self.waiting
@@ -70,6 +74,27 @@ async def test_changes_are_conflated_to_the_rate_asked_for() -> None:
     assert 2 <= len(transport.sent) <= 5 * seconds + 3
 
 
+async def test_a_message_goes_as_something_arrives_and_not_with_what_arrived_before() -> None:
+    transport, _, stream = follow(hz=5)
+    loop = asyncio.get_running_loop()
+    arrived, ages = 0.0, []
+    transport.told = lambda: ages.append(loop.time() - arrived)
+    for number in range(1, 40):
+        arrived = loop.time()
+        stream.set(number)
+        await asyncio.sleep(0.04)
+    assert len(ages) >= 5
+    assert statistics.median(ages) < 0.01
+
+
+async def test_what_is_not_followed_by_more_is_sent_all_the_same() -> None:
+    transport, client, stream = follow(hz=5)
+    stream.set(1)
+    await eventually(lambda: len(transport.sent) == 1)
+    stream.set(2)
+    await eventually(lambda: client.subscriptions["n"].position == (1, 2))
+
+
 async def test_a_client_without_room_gets_the_newest_state_when_it_has_room_again() -> None:
     transport, client, stream = follow()
     stream.set(1)
@@ -113,4 +138,5 @@ async def test_one_large_message_may_be_under_way() -> None:
 @given(st.floats(0, 1e6), st.floats(0.1, 20), st.floats(0, 1, exclude_max=True))
 def test_the_next_instant_is_at_most_a_step_away_and_on_the_grid(now: float, hz: float, phase: float) -> None:
     instant = next_instant(now, hz, phase)
-    assert -1e-6 < instant - now <= 1 / hz + 1e-6
+    assert -1e-6 < instant - now <= (1 + 2 * ROUNDING) / hz + 1e-6
+    assert next_instant(instant, hz, phase) - instant > 0.5 / hz  # also where a timer fires at that very instant

@@ -92,6 +92,37 @@ async def test_a_link_that_is_open_but_dead_is_noticed_and_replaced(
     await direct.aclose()
 
 
+async def test_a_link_that_is_cut_begins_anew_with_what_is_followed_since(redis_url: str) -> None:
+    heard: list[bytes] = []
+    connected = 0
+
+    async def on_connected() -> None:
+        nonlocal connected
+        connected += 1
+
+    direct, redis = create_redis(redis_url, "tests"), create_redis(redis_url, "cut")
+    feed = Feed(redis, "tests", lambda _, data: heard.append(data), on_connected, beat_s=0.1)
+    running = asyncio.create_task(feed.run())
+    await eventually(lambda: connected == 1)
+    await asyncio.gather(*(feed.follow([f"news:{number}"]) for number in range(50)))
+
+    async def told(channel: str, news: bytes) -> bool:
+        await direct.publish(channel, news)
+        return news in heard
+
+    await eventually(lambda: told("news:49", b"first"))
+    await direct.client_kill_filter(_type="pubsub")
+    await asyncio.gather(*(feed.follow([f"more:{number}"]) for number in range(50)))
+    await eventually(lambda: connected == 2, "what was missed is read anew", seconds=8)
+    await eventually(lambda: told("news:0", b"second"))
+    await eventually(lambda: told("more:0", b"third"))
+    await feed.forget(["more:0"])
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await redis.aclose()
+    await direct.aclose()
+
+
 async def test_clients_stay_and_catch_up_when_redis_goes_and_comes_back(
     cast: Cast, module_postgres_url: str, tmp_path: Path
 ) -> None:
