@@ -217,6 +217,10 @@ class LiveStore:
         found = await self._redis.get(f"{totals_key(worker)}:layout")
         return None if found is None else msgspec.msgpack.decode(found, type=TotalsLayout)
 
+    async def has_layout(self, worker: str) -> bool:
+        """Say whether the order of a worker's columns is stored, without reading it."""
+        return bool(await self._redis.exists(f"{totals_key(worker)}:layout"))
+
     async def workers(self) -> list[str]:
         """Return the names of the stream workers whose totals are stored."""
         found = [key.decode() async for key in self._redis.scan_iter(match="totals:*", count=1000)]

@@ -62,7 +62,7 @@ class PriceTable:
     `prior_close` and `prior_close_ns` are [zone, instrument]. `cross` is [from, into]: minor units of `into` for one
     unit of `from`; `cross_close` the same at the prior closes, [zone, from, into]. `changed[:changes]` are the
     instruments whose price, time of price or state a revaluation has not seen yet, `currency_dirty` the currencies
-    whose rate moved.
+    whose rate moved. `newest_ns` is the newest event taken, `valued_ns` the newest as of the last `refresh`.
     """
 
     def __init__(self, minor_units: Mapping[str, int], specs: Sequence[InstrumentSpec] = ()) -> None:
@@ -77,6 +77,7 @@ class PriceTable:
         self.mark_source: npt.NDArray[np.uint16] = np.empty(0, np.uint16)
         self.sources = [""]
         self.newest_ns = 0
+        self.valued_ns = 0
         self.dirty: Flags = np.empty(0, np.uint8)
         self.prior_close: Floats = np.empty((1, 0))
         self.prior_close_ns: Ints = np.empty((1, 0), np.int64)
@@ -170,6 +171,7 @@ class PriceTable:
 
     def refresh(self, now_ns: int) -> None:
         """Derive from the marks what a revaluation needs: prices, their states, crosses, and what has changed."""
+        self.valued_ns = self.newest_ns
         self.changes = _derive(
             now_ns,
             self.mark,

@@ -71,6 +71,10 @@ class Processor:
         """Return the indices of the portfolios that changed since they were last taken."""
         return np.flatnonzero(self.revaluation.pending[: len(self.book)])
 
+    def has_pending(self) -> bool:
+        """Say whether there is any."""
+        return bool(self.revaluation.pending[: len(self.book)].any())
+
     def take(self, index: int, computed_ns: int) -> Valuation:
         """Return a portfolio's valuation under the next number of its sequence; it is then no longer pending."""
         portfolio = self.book.portfolios[index]

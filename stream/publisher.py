@@ -8,7 +8,6 @@ and the number of readers, and nobody waits longer than a round.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 
 import msgspec
 import numpy as np
@@ -18,7 +17,7 @@ from redis import RedisError
 
 from analytics.revaluation import REFERENCE_CURRENCY
 from db.live import LiveStore, Totals, TotalsLayout
-from stream.messages import Valuation, encode_message
+from stream.messages import encode_message
 from stream.metrics import OUTAGES, PUBLISHED, STALE_SHARE
 from stream.outbox import Outbox
 from stream.processor import BookTotals, Processor
@@ -27,7 +26,7 @@ from stream.rounds import Round
 log = structlog.get_logger()
 
 WATCHED_PER_CYCLE = 250
-BACKGROUND_PER_CYCLE = 100
+BACKGROUND_PER_CYCLE = 50
 BACKGROUND_EVERY_NS = 1_000_000_000
 TOTALS_EVERY_NS = 250_000_000
 QUOTES_EVERY_NS = 1_000_000_000
@@ -59,11 +58,10 @@ class Publisher:
         self._totals_due = self._totals_due or bool(pending.any())
         totals = self._take_totals(now_ns)  # before anything is awaited: portfolios may join the book meanwhile
         watched = self._watching.due(self._held(), pending, now_ns)
-        documents = self._take(watched.tolist())
-        rest = self._background.due(self._background.first(len(pending)), pending, now_ns)
-        documents |= self._take(rest.tolist())
         try:
-            await self._write_valuations(documents)
+            await self._write_valuations(watched)  # first, on their own: a reader does not wait for the rest
+            rest = self._background.due(self._background.first(len(pending)), pending, now_ns)
+            await self._write_valuations(rest)
             self._background.took(rest, now_ns)
             await self._write_totals(totals, now_ns)
             await self._write_quotes(now_ns)
@@ -86,18 +84,16 @@ class Publisher:
     def _held(self) -> npt.NDArray[np.int64]:
         return np.array(sorted(self._processor.held(self.watched)), np.int64)
 
-    async def _write_valuations(self, documents: dict[str, bytes]) -> None:
-        if not documents:
+    async def _write_valuations(self, due: npt.NDArray[np.int64]) -> None:
+        if not len(due):
             return
+        taken = [self._processor.take(index, time.time_ns()) for index in due.tolist()]
+        documents = {valuation.portfolio_id: encode_message(valuation) for valuation in taken}
         published = [portfolio for portfolio in documents if portfolio in self.watched]
         await self._store.write_valuations(documents, published)
         PUBLISHED.labels("watched").inc(len(published))
         PUBLISHED.labels("background").inc(len(documents) - len(published))
         self._outbox.add_valuations(documents)
-
-    def _take(self, indices: Sequence[int]) -> dict[str, bytes]:
-        taken: list[Valuation] = [self._processor.take(index, time.time_ns()) for index in indices]
-        return {valuation.portfolio_id: encode_message(valuation) for valuation in taken}
 
     def _take_totals(self, now_ns: int) -> Totals | None:
         """Return the totals where they are due."""
@@ -142,20 +138,19 @@ class Publisher:
         if len(self._quoted_ns) != len(prices.mark_ns):
             self._quoted_ns = np.zeros(len(prices.mark_ns), np.int64)
         changed = np.flatnonzero(prices.mark_ns != self._quoted_ns).tolist()
-        await self._store.write_quotes({prices.specs[one].symbol: self._quote(one) for one in changed})
-        self._quoted_ns[changed] = prices.mark_ns[changed]
+        closes = np.nan_to_num(prices.prior_close[0, changed]).tolist()
+        marks, times = prices.mark[changed].tolist(), prices.mark_ns[changed].tolist()
+        sources = [prices.sources[one] for one in prices.mark_source[changed].tolist()]
+        symbols = [prices.specs[one].symbol for one in changed]
+        columns = zip(symbols, marks, closes, times, sources, strict=True)
+        await self._store.write_quotes({symbol: _quote(symbol, *rest) for symbol, *rest in columns})
+        self._quoted_ns[changed] = times
 
-    def _quote(self, index: int) -> bytes:
-        prices = self._processor.prices
-        return msgspec.json.encode(
-            {
-                "symbol": prices.specs[index].symbol,
-                "price": float(prices.mark[index]),
-                "prior_close": float(np.nan_to_num(prices.prior_close[0, index])),
-                "event_ns": int(prices.mark_ns[index]),
-                "source": prices.sources[prices.mark_source[index]],
-            }
-        )
+
+def _quote(symbol: str, price: float, prior_close: float, event_ns: int, source: str) -> bytes:
+    return msgspec.json.encode(
+        {"symbol": symbol, "price": price, "prior_close": prior_close, "event_ns": event_ns, "source": source}
+    )
 
 
 def _stale_share(totals: BookTotals) -> float:

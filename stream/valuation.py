@@ -33,7 +33,7 @@ def create_valuation(
         portfolio_id=portfolio.id,
         epoch=portfolio.epoch,
         seq=portfolio.seq,
-        event_ns=prices.newest_ns,
+        event_ns=prices.valued_ns,
         computed_ns=computed_ns,
         base_currency=prices.currencies[portfolio.base],
         total_equity=equity / scale,

@@ -172,7 +172,7 @@ class Worker:
                 TICK_AGE_SECONDS.set((time.time_ns() - self._processor.prices.newest_ns) / 1e9)
             await asyncio.sleep(max(1 / CYCLES_PER_S - spent, BREATH_S))
             await self._quotes.near_end(READ_FIRST_S)
-            if len(self._processor.pending()) and not self._publisher.is_away:
+            if self._processor.has_pending() and not self._publisher.is_away:
                 continue
             try:
                 async with asyncio.timeout(IDLE_CYCLE_S):
@@ -203,7 +203,7 @@ class Worker:
         while wanted():
             try:
                 self._follow(await store.watched())
-                if await store.layout(self._name) is None:
+                if not await store.has_layout(self._name):
                     self._publisher.invalidate()
                     self._arrived.set()
                 await store.beat()

@@ -19,6 +19,7 @@ from alhambra.ports import LOOPBACK
 from db.live import Progress
 
 WARM_UP_S = 5.0
+WARM_UP_PER_PORTFOLIO_S = 2e-4  # a stream that has just begun closes the days that nobody saw end
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ async def _measure_clients(load: Load, seconds: float) -> PipelineFigures:
             open_stage(place / "data", size, load.clients, f"simulated:{load.rate:g}") as stage,
             open_crowd(_task(stage, load), place) as crowd,
         ):
-            await asyncio.sleep(WARM_UP_S)
+            await asyncio.sleep(WARM_UP_S + WARM_UP_PER_PORTFOLIO_S * load.portfolios)
             return await _measure(stage, crowd, load, seconds)
 
 
