@@ -89,41 +89,42 @@ def value_all(
 
 
 @njit(cache=True, error_model="numpy")
-def _follow_entries(
-    first: int, last: int, fresh: Any, held: Any, columns: Any, holder: Any, quantity: Any, base: Any, equity: Any,
-    sums: Any, moved: Any,
+def value_outdated(
+    portfolios: int, outdated: Any, start: Any, count: Any, base: Any, instrument: Any, quantity: Any, unit_base: Any,
+    codes: Any, equity: Any, sums: Any, values: Any,
 ) -> None:  # fmt: skip
-    """Move the holders from entry `first` up to `last`, of an instrument whose unit values were `held`.
-
-    One loop for each place that is written: holders are far apart, and so the memory fetches many at once.
-    """
-    for e in range(np.uintp(first), np.uintp(last)):
-        b = base[holder[e]]
-        moved[e - first] = round_minor(quantity[e] * fresh[b]) - round_minor(quantity[e] * held[b])
-    for e in range(np.uintp(first), np.uintp(last)):
-        equity[holder[e]] += moved[e - first]
-    for column in columns:
-        for e in range(np.uintp(first), np.uintp(last)):
-            sums[holder[e], column] += moved[e - first]
+    """Add up the dimensions of those portfolios anew whose sums are outdated."""
+    for p in range(portfolios):
+        if outdated[p]:
+            _value_block(p, p + 1, start, count, base, instrument, quantity, unit_base, equity, values)
+            _allocate_block(p, p + 1, start, count, instrument, codes, values, sums)
+            outdated[p] = 0
 
 
 @njit(cache=True, error_model="numpy")
 def value_changes(
-    changed: Any, unit_value: Any, currency: Any, cross: Any, unit_base: Any, codes: Any,
-    index_start: Any, index_count: Any, holder: Any, quantity: Any, base: Any, equity: Any, sums: Any, moved: Any,
-) -> None:  # fmt: skip
-    """Move the holders of the instruments `changed` from their unit values in the table to the new ones."""
+    changed: Any, unit_value: Any, currency: Any, cross: Any, unit_base: Any, index_start: Any, index_count: Any,
+    holder: Any, quantity: Any, base: Any, turn: int, equity: Any, outdated: Any, seen: Any, pending: Any,
+) -> int:  # fmt: skip
+    """Move the holders of the instruments `changed` from their unit values in the table to the new ones.
+
+    Marks them pending and their sums by dimension outdated; returns how many they are.
+    """
     fresh = np.empty(unit_base.shape[0])
+    found = 0
     for s in changed:
         for b in range(len(fresh)):
             fresh[b] = unit_value[s] * cross[currency[s], b]
-        held = unit_base[:, s]
-        columns = (codes[s] & FIRST, codes[s] >> PLACE)
-        end = index_start[s] + index_count[s]
-        for e in range(index_start[s], end, len(moved)):
-            last = min(e + len(moved), end)
-            _follow_entries(e, last, fresh, held, columns, holder, quantity, base, equity, sums, moved)
-        held[:] = fresh
+        for e in range(np.uintp(index_start[s]), np.uintp(index_start[s] + index_count[s])):
+            p = holder[e]
+            b = base[p]
+            equity[p] += round_minor(quantity[e] * fresh[b]) - round_minor(quantity[e] * unit_base[b, s])
+            outdated[p] = 1
+            pending[p] = 1
+            found += seen[p] != turn
+            seen[p] = turn
+        unit_base[:, s] = fresh
+    return found
 
 
 @njit(cache=True, error_model="numpy")

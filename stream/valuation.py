@@ -48,7 +48,7 @@ def create_valuation(
         realised_pnl_today=totals[REALISED_TODAY] / scale,
         stale_share=float(sizes[states == STALE].sum()) / gross if gross else 0.0,
         oldest_price_ns=int(quoted.min()) if len(quoted) else 0,
-        allocation=revaluation.dimensions.describe(revaluation.sums[portfolio.index], scale),
+        allocation=revaluation.allocation(portfolio),
         rows=_rows(prices, book, portfolio, rows, equity, day, times.tolist(), states.tolist()),
         version=portfolio.version,
         day_start_ns=book.day_starts_ns[portfolio.zone],

@@ -46,7 +46,7 @@ def _wrong_sum(processor: Processor) -> None:
 
 
 def _wrong_allocation(processor: Processor) -> None:
-    processor.revaluation.sums[0, 0] += 1.0
+    processor.revaluation._sums[0, 0] += 1.0
 
 
 def _wrong_cost(processor: Processor) -> None:
