@@ -37,8 +37,8 @@ check: $(VENV)/installed-dev
 bench: $(VENV)/installed
 	$(BIN)/alhambra bench book
 	$(BIN)/alhambra bench start
-	$(BIN)/alhambra bench pipeline --rate 500
-	$(BIN)/alhambra bench pipeline --rate 100000
+	$(BIN)/alhambra bench pipeline
+	$(BIN)/alhambra bench pipeline --portfolios 84 --max-hz 20
 	$(BIN)/alhambra bench encodings
 
 # The same as ratios within one run, which hold on any machine; nothing fails on a time.

@@ -7,6 +7,7 @@ closes and positions from PostgreSQL, quotes from the topic up to its end; only 
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
@@ -115,6 +116,7 @@ class Worker:
             await self._positions.start(partitions)
             await self._quotes.catch_up()
             log.info("caught up", portfolios=len(self._processor.book), epochs=dict(self._epochs))
+            _settle_memory()
             await self._serve()
 
     async def _serve(self) -> None:
@@ -340,6 +342,13 @@ class Worker:
                 OUTAGES.labels("postgres").inc()
                 log.warning("PostgreSQL does not answer; new positions wait for it", error=repr(error))
                 await asyncio.sleep(RETRY_S)
+
+
+def _settle_memory() -> None:
+    """Have the garbage collector pass over what was restored: a look at all of it would hold a cycle up."""
+    gc.unfreeze()  # what an earlier assignment left
+    gc.collect()
+    gc.freeze()
 
 
 async def run_assignment(name: str, connections: Connections, partitions: tuple[TopicPartition, ...]) -> None:
