@@ -1,16 +1,14 @@
-"""Keep what portfolios were worth: read the minutes that the stream wrote, write and read the days."""
+"""Keep what portfolios were worth at the end of each day."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 from decimal import Decimal
 from uuid import UUID
 
 import asyncpg
-
-from db.hours import MinutePoint, minute_points
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +21,6 @@ class DailyValuation:
     net_flow: Decimal
     day_return: float
     ended_at: datetime | None = None
-
-
-async def minute_valuations(connection: asyncpg.Connection, portfolio_id: UUID, day: date) -> list[MinutePoint]:
-    """Return a portfolio's minutes of a UTC day, oldest first; for callers that have checked the viewer's right."""
-    midnight = _midnight(day)
-    return await minute_points(connection, portfolio_id, midnight, midnight + timedelta(days=1))
 
 
 async def newest_close(connection: asyncpg.Connection, portfolios: Sequence[UUID], before: date) -> date | None:
@@ -69,7 +61,3 @@ async def daily_valuations(
         since,
     )
     return [DailyValuation(*row.values()) for row in rows]
-
-
-def _midnight(day: date) -> datetime:
-    return datetime(day.year, day.month, day.day, tzinfo=UTC)

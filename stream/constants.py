@@ -1,4 +1,4 @@
-"""Sum what does not move with a price: a portfolio's opening value, trades, cost and realised profit.
+"""Sum what does not move with a price: a portfolio's opening value, trades and cost.
 
 They change with a booking or with the day. With them a revaluation needs only the value of each position:
 day P&L = equity - basis, unrealised P&L = equity - cash - cost; see `analytics.revaluation` for the formulas.
@@ -22,24 +22,23 @@ class PortfolioConstants:
     """Keep whole minor units of the base currency by portfolio, as float64 (exact below 2^53).
 
     `basis` is opening value plus trades since, `close_basis` the same with the trades at the rates of the prior
-    close, `cost` the cost of everything but cash, `realised` what was realised since the prior close.
+    close, `cost` the cost of everything but cash.
     """
 
     def __init__(self) -> None:
         self.basis = np.zeros(0)
         self.close_basis = np.zeros(0)
         self.cost = np.zeros(0)
-        self.realised = np.zeros(0)
 
     def widen(self, more: int) -> None:
         """Make room for so many more portfolios."""
-        for name in ("basis", "close_basis", "cost", "realised"):
+        for name in ("basis", "close_basis", "cost"):
             setattr(self, name, np.concatenate([getattr(self, name), np.zeros(more)]))
 
     def sum(self, book: Book, prices: PriceTable, portfolio: Portfolio) -> None:
         """Sum the constants of one portfolio anew."""
         run, index = book.run(portfolio), portfolio.index
-        self.basis[index], self.close_basis[index], self.cost[index], self.realised[index] = _sum_fixed(
+        self.basis[index], self.close_basis[index], self.cost[index] = _sum_fixed(
             run.start,
             run.stop,
             portfolio.base,
@@ -81,16 +80,15 @@ def _sum_fixed(
     first: int, last: int, base: int, instrument: Any, opening_quantity: Any, traded: Any, traded_base: Any,
     cost_base: Any, realised: Any, prior_close: Any, factor: Any, cash: Any, currency: Any, cross_close: Any,
     scale: float,
-) -> tuple[float, float, float, float]:  # fmt: skip
-    basis = close_basis = cost = profit = 0.0
+) -> tuple[float, float, float]:  # fmt: skip
+    basis = close_basis = cost = 0.0
     for k in range(first, last):
         s = instrument[k]
-        opening, moved, moved_at_close, paid, gained = fixed_row(
+        opening, moved, moved_at_close, paid, _ = fixed_row(
             k, s, opening_quantity, traded, traded_base, cost_base, realised,
             prior_close, factor, cross_close[currency[s], base], scale,
         )  # fmt: skip
         basis += opening + moved
         close_basis += opening + moved_at_close
         cost += 0.0 if cash[s] else paid
-        profit += gained
-    return basis, close_basis, cost, profit
+    return basis, close_basis, cost

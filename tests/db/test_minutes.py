@@ -10,8 +10,7 @@ import asyncpg
 import pytest
 
 from db.binary_copy import Rows, timestamp
-from db.history import minute_valuations
-from db.hours import last_points, minute_points, pack_hours, portfolio_slices
+from db.hours import MinutePoint, last_points, minute_points, pack_hours, portfolio_slices
 from db.minutes import MINUTE_LAYOUT, update_totals, write_minutes
 from db.time_machine import read_moment
 
@@ -35,8 +34,13 @@ async def put(bank, minute: datetime = MINUTE, **more: int) -> None:
     await write_minutes(bank.connection, minute, minute_rows(bank, minute, **more))
 
 
+async def minutes_of(bank, day: date) -> list[MinutePoint]:
+    midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    return await minute_points(bank.connection, bank.portfolios["carol"], midnight, midnight + timedelta(days=1))
+
+
 async def stored_equity(bank) -> Decimal:
-    (found,) = await minute_valuations(bank.connection, bank.portfolios["carol"], DAY)
+    (found,) = await minutes_of(bank, DAY)
     return found.total_equity
 
 
@@ -51,7 +55,7 @@ async def test_minutes_are_read_back_by_utc_day(bank) -> None:
     await bank.connection.execute("set timezone to 'America/New_York'")
     for minute in (MINUTE, MINUTE + timedelta(minutes=1)):
         await put(bank, minute)
-        (found,) = await minute_valuations(bank.connection, bank.portfolios["carol"], minute.date())
+        (found,) = await minutes_of(bank, minute.date())
         assert (found.minute, found.total_equity, found.day_pnl) == (minute, Decimal(100), Decimal(5))
 
 
@@ -96,7 +100,7 @@ async def test_a_day_reads_the_same_whether_its_hours_are_packed_or_not(bank, pa
         await put(bank, minute, equity=10_000 + number)
     if packed:
         assert len(await pack_hours(bank.connection, MINUTE)) == 5  # the sixth, 23 h, still runs
-    found = await minute_valuations(bank.connection, bank.portfolios["carol"], DAY)
+    found = await minutes_of(bank, DAY)
     assert [(one.minute, one.total_equity) for one in found] == [
         (minute, Decimal(10_000 + number) / 100) for number, minute in enumerate(minutes)
     ]
@@ -155,7 +159,7 @@ async def test_a_minute_that_comes_after_its_hour_was_packed_is_seen_at_once_and
     await pack_hours(bank.connection, MINUTE)
     await put(bank, late, equity=7)
     for expected in (1, 0):  # packed once more, then nothing is left to do
-        found = await minute_valuations(bank.connection, bank.portfolios["carol"], DAY)
+        found = await minutes_of(bank, DAY)
         assert [one.total_equity for one in found] == [Decimal("0.07"), Decimal(100)]
         assert len(await pack_hours(bank.connection, MINUTE)) == expected
 
