@@ -13,13 +13,16 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from api.alerts.routes import router as alert_routes
 from api.auth.pages import router as session_routes
 from api.auth.routes import router as auth_routes
+from api.docs.routes import router as docs_routes
 from api.edge import Edge
 from api.errors import NotFound, add_error_handlers
 from api.health import router as health_routes
 from api.live.namespace import LiveNamespace, create_socket_server
 from api.live.periodic import periodically
+from api.live.websocket import LiveWebSocket
 from api.pages_data import PageData
 from api.portfolio.routes import router as portfolio_routes
 from api.resources import open_state
@@ -61,7 +64,7 @@ def create_app(settings: ApiSettings) -> WebProcess:
     server = create_server(settings, holder, namespace)
     dashboard = create_dashboard(server, PageData(holder))
     pages = StaticAssets(server, ASSETS)
-    inner = socketio.ASGIApp(sockets, other_asgi_app=pages)
+    inner = LiveWebSocket(socketio.ASGIApp(sockets, other_asgi_app=pages), holder, settings.own_origins)
     edge = Edge(inner, holder, settings, lambda nonce: content_security_policy(dashboard, nonce))
     return WebProcess(edge, holder)
 
@@ -82,10 +85,10 @@ def create_server(settings: ApiSettings, holder: StateHolder, namespace: LiveNam
             CORSMiddleware,
             allow_origins=[settings.frontend_origin],
             allow_credentials=True,
-            allow_methods=["GET", "POST"],
+            allow_methods=["GET", "POST", "PATCH", "DELETE"],
             allow_headers=["authorization", "content-type"],
         )
-    for routes in (auth_routes, session_routes, portfolio_routes, health_routes):
+    for routes in (auth_routes, session_routes, portfolio_routes, alert_routes, health_routes, docs_routes):
         server.include_router(routes)
     server.add_api_route("/metrics", metrics, include_in_schema=False)
     server.add_api_route("/api/{path:path}", no_route, methods=EVERY_METHOD, include_in_schema=False)

@@ -15,6 +15,7 @@ from api.auth.sign_in import SignIn
 from api.auth.tokens import AccessTokens
 from api.catalogue import Catalogue
 from api.health import HealthMonitor
+from api.live.alerts import AlertHub
 from api.live.hub import Hub
 from api.live.streams import Streams
 from api.portfolio.reader import PortfolioReader
@@ -40,6 +41,8 @@ async def open_state(settings: ApiSettings) -> AsyncIterator[WebState]:
             limiters = create_rate_limiters(redis_url, redis, settings.limits)
             passwords = await anyio.to_thread.run_sync(create_password_checker)
             streams = Streams(pool, redis, store, catalogue, f"{socket.gethostname()}:{os.getpid()}")
+            alerts = AlertHub(pool)
+            streams.on_alert = alerts.announced
             yield WebState(
                 settings=settings,
                 pool=pool,
@@ -50,7 +53,7 @@ async def open_state(settings: ApiSettings) -> AsyncIterator[WebState]:
                 authenticator=Authenticator(pool, tokens),
                 sign_in=SignIn(pool, passwords, limiters, tokens, settings.refresh_lifetime),
                 portfolios=PortfolioReader(pool, store, catalogue),
-                hub=Hub(pool, streams, settings.rhythm),
+                hub=Hub(pool, streams, alerts, settings.rhythm),
                 health=HealthMonitor(pool, redis, store),
             )
     finally:

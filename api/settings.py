@@ -44,6 +44,8 @@ class ApiSettings(BaseSettings):
     live_rights_s: float = Field(2.0, gt=0, le=4)
     live_stalled_s: float = Field(15.0, gt=0)
     live_door_s: float = Field(10.0, gt=0)
+    live_connections: int = Field(20, ge=1)
+    live_guests: int = Field(200, ge=0)
     demo_logins: str = "[]"
 
     @field_validator("jwt_secret")
@@ -105,7 +107,14 @@ class ApiSettings(BaseSettings):
     @property
     def rhythm(self) -> Rhythm:
         """Return how often the live stream does things."""
-        return Rhythm(self.live_heartbeat_s, self.live_rights_s, self.live_stalled_s, self.live_door_s)
+        return Rhythm(
+            self.live_heartbeat_s,
+            self.live_rights_s,
+            self.live_stalled_s,
+            self.live_door_s,
+            self.live_connections,
+            self.live_guests,
+        )
 
     @property
     def logins(self) -> list[DemoLogin]:

@@ -10,6 +10,10 @@ Nothing lives here alone: the stream processor rebuilds all of it from PostgreSQ
 | `quotes` | hash symbol → JSON | newest quote of each instrument |
 | `epochs` | hash partition → epoch | the newest takeover of each partition: older writers are refused (`db.fence`) |
 | `watched` | sorted set portfolio → expiry | what a client looks at now: published as it changes |
+| `watched:calm` | the same | what clients want at most four times a second: published so often |
+| `watched:quotes` | sorted set symbol → expiry | whose quotes are published as they change |
+| `quotes:live` | channel | the watched quotes that have changed, a JSON array |
+| `alerts` | channel | whose alerts have become more, JSON `{"user_id"}`: look into PostgreSQL now |
 | `progress:<worker>` | string with expiry | how far a worker has read and written (`Progress`) |
 | `health:<component>` | string with expiry | last report of a worker |
 | `stream:heartbeat` | channel | one message a second, so that a dead link shows |
@@ -19,10 +23,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
+from uuid import UUID
 
 import msgspec
 from redis.asyncio import Redis
@@ -34,8 +40,14 @@ from redis.backoff import ExponentialBackoff
 from db.fence import EPOCHS_KEY, Command, FencedWriter
 
 HEARTBEAT_CHANNEL = "stream:heartbeat"
+NOT_PERSISTED = b"not persisted"
 QUOTES_KEY = "quotes"
+QUOTES_CHANNEL = "quotes:live"
 WATCHED_KEY = "watched"
+CALM_KEY = "watched:calm"
+WATCHED_QUOTES_KEY = "watched:quotes"
+CALM_HZ = 4.0
+ALERTS_CHANNEL = "alerts"
 HEALTH_TTL_S = 15
 TOTALS_TTL_S = 60  # a worker that is gone takes its totals with it
 
@@ -97,6 +109,30 @@ class TotalsLayout(msgspec.Struct, frozen=True):
     portfolios: tuple[str, ...]
 
 
+class StoredQuote(msgspec.Struct, frozen=True):
+    """Hold a newest quote; `prior_close` is 0 where there is none."""
+
+    symbol: str
+    price: float
+    prior_close: float = 0.0
+    event_ns: int = 0
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """Say what clients look at: portfolios by the pace they want, and symbols."""
+
+    keen: frozenset[str] = frozenset()
+    calm: frozenset[str] = frozenset()
+    quotes: frozenset[str] = frozenset()
+
+    @property
+    def portfolios(self) -> frozenset[str]:
+        """Return all portfolios among them."""
+        return self.keen | self.calm
+
+
 class CancellableConnection(AbstractConnection):
     """Pass on a cancellation that comes as a command is sent, which redis-py loses on Python 3.11.
 
@@ -127,6 +163,10 @@ def create_redis(url: str, name: str) -> Redis:
     pool = client.connection_pool  # its class depends on the URL: plain, TLS or a Unix socket
     pool.connection_class = type("Connection", (CancellableConnection, pool.connection_class), {})
     return client
+
+
+_quote_decoder = msgspec.json.Decoder(StoredQuote)
+_quotes_decoder = msgspec.json.Decoder(list[StoredQuote])
 
 
 def flat(pairs: Iterable[tuple[str, bytes]]) -> Iterator[str | bytes]:
@@ -236,21 +276,44 @@ class LiveStore:
         found: dict[bytes, bytes] = await self._redis.hgetall(QUOTES_KEY)
         return {symbol.decode(): quote for symbol, quote in found.items()}
 
-    async def watch(self, portfolios: Iterable[str], seconds: float) -> None:
-        """Ask the stream to publish these portfolios as they change, for the next `seconds`."""
-        expiry = time.time() + seconds
-        wanted = dict.fromkeys(portfolios, expiry)
-        if wanted:
-            await self._redis.zadd(WATCHED_KEY, wanted)
+    async def quotes_of(self, symbols: Collection[str]) -> list[StoredQuote]:
+        """Return the newest quotes of these symbols, of those that have one."""
+        found = await self._redis.hmget(QUOTES_KEY, list(symbols)) if symbols else []
+        return [_quote_decoder.decode(one) for one in found if one is not None]
 
-    async def watched(self) -> set[str]:
+    async def publish_quotes(self, quotes: Sequence[StoredQuote]) -> None:
+        """Publish quotes to whoever follows them."""
+        if quotes:
+            await self._write(("PUBLISH", QUOTES_CHANNEL, msgspec.json.encode(quotes)))
+
+    async def watch(
+        self, portfolios: Iterable[str], seconds: float, calm: Iterable[str] = (), quotes: Iterable[str] = ()
+    ) -> None:
+        """Ask the stream to publish these as they change, those in `calm` at most four times a second, for a while."""
+        wanted = {WATCHED_KEY: portfolios, CALM_KEY: calm, WATCHED_QUOTES_KEY: quotes}
+        expiry = time.time() + seconds
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for key, members in wanted.items():
+                if scores := dict.fromkeys(members, expiry):
+                    pipe.zadd(key, scores)
+            await pipe.execute()
+
+    async def watched(self) -> Watched:
         """Return what is watched now, and forget what no longer is."""
         now = time.time()
         async with self._redis.pipeline(transaction=False) as pipe:
-            pipe.zremrangebyscore(WATCHED_KEY, "-inf", now)
-            pipe.zrangebyscore(WATCHED_KEY, now, "+inf")
-            found = (await pipe.execute())[1]
-        return {portfolio.decode() for portfolio in found}
+            for key in (WATCHED_KEY, CALM_KEY, WATCHED_QUOTES_KEY):
+                pipe.zremrangebyscore(key, "-inf", now)
+                pipe.zrangebyscore(key, now, "+inf")
+            found = (await pipe.execute())[1::2]
+        keen, calm, quotes = (frozenset(one.decode() for one in members) for members in found)
+        return Watched(keen, calm - keen, quotes)
+
+    async def announce_alerts(self, users: Collection[UUID]) -> None:
+        """Say that these users have new alerts."""
+        if users:
+            documents = [msgspec.json.encode({"user_id": str(user)}) for user in users]
+            await self._write(*(("PUBLISH", ALERTS_CHANNEL, document) for document in documents))
 
     async def report_health(self, component: str, ok: bool, detail: str) -> None:
         """Say how a component is; the report expires after fifteen seconds, so silence shows."""
@@ -278,9 +341,9 @@ class LiveStore:
             if one is not None
         }
 
-    async def beat(self) -> None:
-        """Send the heartbeat that proves the channel alive."""
-        await self._redis.publish(HEARTBEAT_CHANNEL, str(time.time_ns()))
+    async def beat(self, *, persisted: bool = True) -> None:
+        """Send the heartbeat that proves the channel alive; it says whether PostgreSQL has all that is shown."""
+        await self._redis.publish(HEARTBEAT_CHANNEL, b"" if persisted else NOT_PERSISTED)
 
     @asynccontextmanager
     async def open_subscription(self) -> AsyncIterator[PubSub]:
@@ -296,6 +359,11 @@ class LiveStore:
 async def _pass_on(response: Any) -> Any:
     """Take a pushed message as it is: redis-py's own handler writes each one out for its log, switched off or not."""
     return response
+
+
+def decode_quotes(document: bytes) -> list[StoredQuote]:
+    """Decode what was published on the channel of quotes."""
+    return _quotes_decoder.decode(document)
 
 
 def decode_totals(document: bytes) -> Totals:

@@ -19,6 +19,9 @@ PORTFOLIOS = Gauge("alhambra_stream_portfolios", "Portfolios in the book")
 TICK_AGE_SECONDS = Gauge("alhambra_stream_tick_age_seconds", "Age of the newest event when its cycle ended")
 LAG = Gauge("alhambra_stream_lag_records", "Records between the position and the broker's end", ["topic"])
 OUTAGES = Counter("alhambra_stream_write_failures_total", "Writes that failed and are tried again", ["target"])
+ALERT_RULES = Gauge("alhambra_stream_alert_rules", "Alert rules that this worker judges")
+ALERTS_RAISED = Counter("alhambra_stream_alerts_total", "Alerts raised")
+ALERTS_WAITING = Gauge("alhambra_stream_alerts_waiting", "Alerts not yet in PostgreSQL")
 MINUTES_WAITING = Gauge("alhambra_stream_minutes_waiting", "Minutes not yet in PostgreSQL")
 FENCED_WRITES = Counter(
     "alhambra_stream_fenced_writes_total",

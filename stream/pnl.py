@@ -156,17 +156,18 @@ class Revaluation:
         cash: npt.NDArray[np.float64] = self._sums[:size, self.dimensions.cash_columns()].sum(axis=1)
         return cash
 
-    def at_close_rates(self, size: int) -> npt.NDArray[np.float64]:
-        """Return float64 [portfolio, (value at the rates of the prior close, gross value, of that stale)]."""
+    def at_close_rates(self, members: slice | npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """Return float64 [member, (value at the rates of the prior close, gross value, of that stale)]."""
         self._fit()
         prices, book = self._prices, self._book
-        totals = np.empty((size, 3))
+        start = book.start[members]
+        totals = np.empty((len(start), 3))
         kernels.sum_at_close_rates(
-            size,
-            book.start,
-            book.count,
-            book.base,
-            book.zone,
+            len(start),
+            start,
+            book.count[members],
+            book.base[members],
+            book.zone[members],
             book.instrument,
             book.quantity,
             prices.unit_value,

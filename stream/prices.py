@@ -63,6 +63,7 @@ class PriceTable:
     unit of `from`; `cross_close` the same at the prior closes, [zone, from, into]. `changed[:changes]` are the
     instruments whose price, time of price or state a revaluation has not seen yet, `currency_dirty` the currencies
     whose rate moved. `newest_ns` is the newest event taken, `valued_ns` the newest as of the last `refresh`.
+    `opened_ns` is when the session that runs now opened: see `follow_sessions`.
     """
 
     def __init__(self, minor_units: Mapping[str, int], specs: Sequence[InstrumentSpec] = ()) -> None:
@@ -145,7 +146,7 @@ class PriceTable:
 
         `opened_ns` is 0 for what is open for ever, and negative where the market is closed now.
         """
-        self._opened_ns, self._last_end_ns = opened_ns, last_end_ns
+        self.opened_ns, self._last_end_ns = opened_ns, last_end_ns
 
     def apply(self, batch: QuoteBatch, now_ns: int) -> list[Refusal]:
         """Take a batch; return what was refused and why. The rest has become the newest price where it is newer."""
@@ -181,7 +182,7 @@ class PriceTable:
             self.factor,
             self.cash,
             self._stale_after,
-            self._opened_ns,
+            self.opened_ns,
             self._last_end_ns,
             self.price,
             self.price_ns,
@@ -229,7 +230,7 @@ class PriceTable:
         self.factor = np.array([spec.price_factor for spec in specs], np.float64)
         self.cash = np.array([spec.asset_class == "cash" for spec in specs], bool)
         self._stale_after = np.array([STALE_AFTER_S.get(spec.asset_class, 900) for spec in specs], np.int64) * 10**9
-        self._opened_ns = np.zeros(size, np.int64)
+        self.opened_ns = np.zeros(size, np.int64)
         self._last_end_ns = np.zeros(size, np.int64)
         self.price, self.unit_value = np.empty(size), np.empty(size)
         self.price_ns, self.changed = np.empty(size, np.int64), np.empty(size, np.int64)

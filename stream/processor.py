@@ -90,7 +90,7 @@ class Processor:
         constants, base = self.book.constants, self.book.base[:size]
         cash = self.revaluation.cash(size)
         equity = self.revaluation.equity[:size]
-        moving = self.revaluation.at_close_rates(size)
+        moving = self.revaluation.at_close_rates(slice(size))
         day = equity - constants.basis[:size]
         opening, gross = np.abs(equity - day), moving[:, 1]
         into_reference = (

@@ -1,70 +1,82 @@
 """Write valuations to Redis: what somebody watches at once, the rest within a budget.
 
-A portfolio that a client looks at is written and published in the cycle that changed it, every other one at most once
-a second. Both have a budget a cycle, given in turn: so the time of a cycle is bounded whatever the size of the book
-and the number of readers, and nobody waits longer than a round.
+A portfolio that a client looks at is written and published in the cycle that changed it, or four times a second where
+nobody wants more; every other one at most once a second. All have a budget a cycle, given in turn: so the time of a
+cycle is bounded whatever the size of the book and the number of readers, and nobody waits longer than a round.
 """
 
 from __future__ import annotations
 
 import time
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 import structlog
 from redis import RedisError
 
 from analytics.revaluation import REFERENCE_CURRENCY
-from db.live import LiveStore, Totals, TotalsLayout
+from db.live import LiveStore, Totals, TotalsLayout, Watched
 from stream.messages import encode_message
 from stream.metrics import OUTAGES, PUBLISHED, STALE_SHARE
 from stream.outbox import Outbox
 from stream.processor import BookTotals, Processor
+from stream.quote_publisher import QuotePublisher
 from stream.rounds import Round
 
 log = structlog.get_logger()
 
 WATCHED_PER_CYCLE = 250
+CALM_EVERY_NS = 225_000_000  # with a cycle of 50 ms this makes four a second
 BACKGROUND_PER_CYCLE = 50
 BACKGROUND_EVERY_NS = 1_000_000_000
 TOTALS_EVERY_NS = 250_000_000
-QUOTES_EVERY_NS = 1_000_000_000
 
 
 class Publisher:
     """Write what a cycle computed. When Redis was away everything is written again, from the next cycle on."""
 
-    def __init__(self, processor: Processor, store: LiveStore, outbox: Outbox, worker: str, epoch: int) -> None:
+    def __init__(
+        self,
+        processor: Processor,
+        store: LiveStore,
+        outbox: Outbox,
+        worker: str,
+        epoch: int,
+        *,
+        speaks_for_all: bool = True,
+    ) -> None:
         self._processor = processor
         self._store = store
         self._outbox = outbox
         self._worker = worker
         self._epoch = epoch
-        self.watched: set[str] = set()
+        self.watched = Watched()
         self._watching = Round(WATCHED_PER_CYCLE, 0)
+        self._calm = Round(WATCHED_PER_CYCLE, CALM_EVERY_NS)
         self._background = Round(BACKGROUND_PER_CYCLE, BACKGROUND_EVERY_NS)
         self._totals_ns = 0
         self._totals_seq = 0
         self._totals_due = False
         self.is_away = False
         self._layout = -1
-        self._quotes_ns = 0
-        self._quoted_ns = np.zeros(0, np.int64)
+        self._quotes = QuotePublisher(processor.prices, store, speaks_for_all=speaks_for_all)
 
     async def publish(self, now_ns: int) -> None:
         """Write and publish what is due at `now_ns`; after a failure everything is due."""
         pending = self._processor.revaluation.pending[: len(self._processor.book)]
         self._totals_due = self._totals_due or bool(pending.any())
         totals = self._take_totals(now_ns)  # before anything is awaited: portfolios may join the book meanwhile
-        watched = self._watching.due(self._held(), pending, now_ns)
+        watched = self._watching.due(self._held(self.watched.keen), pending, now_ns)
+        calm = self._calm.due(self._held(self.watched.calm), pending, now_ns)
         try:
-            await self._write_valuations(watched)  # first, on their own: a reader does not wait for the rest
+            await self._quotes.tell(self.watched.quotes)
+            await self._write_valuations(np.concatenate([watched, calm]))  # a reader does not wait for the rest
+            self._calm.took(calm, now_ns)
             rest = self._background.due(self._background.first(len(pending)), pending, now_ns)
             await self._write_valuations(rest)
             self._background.took(rest, now_ns)
             await self._write_totals(totals, now_ns)
-            await self._write_quotes(now_ns)
+            await self._quotes.store(now_ns)
         except RedisError as error:
             self.invalidate()  # whether it took a part, or comes back empty, nobody can say
             OUTAGES.labels("redis").inc()
@@ -78,18 +90,20 @@ class Publisher:
         """Have everything written anew: Redis has lost what it held, or may have."""
         self._processor.revaluation.pending[: len(self._processor.book)] = 1
         self._background.forget()
-        self._quoted_ns[:] = 0
+        self._calm.forget()
+        self._quotes.invalidate()
         self._layout = -1
 
-    def _held(self) -> npt.NDArray[np.int64]:
-        return np.array(sorted(self._processor.held(self.watched)), np.int64)
+    def _held(self, portfolios: frozenset[str]) -> npt.NDArray[np.int64]:
+        return np.array(sorted(self._processor.held(portfolios)), np.int64)
 
     async def _write_valuations(self, due: npt.NDArray[np.int64]) -> None:
         if not len(due):
             return
         taken = [self._processor.take(index, time.time_ns()) for index in due.tolist()]
         documents = {valuation.portfolio_id: encode_message(valuation) for valuation in taken}
-        published = [portfolio for portfolio in documents if portfolio in self.watched]
+        followed = self.watched.portfolios
+        published = [portfolio for portfolio in documents if portfolio in followed]
         await self._store.write_valuations(documents, published)
         PUBLISHED.labels("watched").inc(len(published))
         PUBLISHED.labels("background").inc(len(documents) - len(published))
@@ -129,28 +143,6 @@ class Publisher:
         await self._store.write_totals(self._worker, totals)
         self._totals_ns = now_ns
         self._totals_due = False
-
-    async def _write_quotes(self, now_ns: int) -> None:
-        if now_ns - self._quotes_ns < QUOTES_EVERY_NS:
-            return
-        self._quotes_ns = now_ns
-        prices = self._processor.prices
-        if len(self._quoted_ns) != len(prices.mark_ns):
-            self._quoted_ns = np.zeros(len(prices.mark_ns), np.int64)
-        changed = np.flatnonzero(prices.mark_ns != self._quoted_ns).tolist()
-        closes = np.nan_to_num(prices.prior_close[0, changed]).tolist()
-        marks, times = prices.mark[changed].tolist(), prices.mark_ns[changed].tolist()
-        sources = [prices.sources[one] for one in prices.mark_source[changed].tolist()]
-        symbols = [prices.specs[one].symbol for one in changed]
-        columns = zip(symbols, marks, closes, times, sources, strict=True)
-        await self._store.write_quotes({symbol: _quote(symbol, *rest) for symbol, *rest in columns})
-        self._quoted_ns[changed] = times
-
-
-def _quote(symbol: str, price: float, prior_close: float, event_ns: int, source: str) -> bytes:
-    return msgspec.json.encode(
-        {"symbol": symbol, "price": price, "prior_close": prior_close, "event_ns": event_ns, "source": source}
-    )
 
 
 def _stale_share(totals: BookTotals) -> float:

@@ -11,18 +11,11 @@ from collections.abc import Iterable, Mapping
 import msgspec
 import numpy as np
 
+from db.live import StoredQuote
 from stream.messages import QuoteBatch
 
 SOURCE = "redis"
 RECALLED_NS = 24 * 3600 * 10**9  # what is older is in the prior close
-
-
-class StoredQuote(msgspec.Struct, frozen=True):
-    """Read of a stored quote what makes a price; `price` is the mark, in the currency of quotation."""
-
-    symbol: str
-    price: float
-    event_ns: int
 
 
 def parse_stored_quotes(stored: Iterable[bytes], numbers: Mapping[str, int], now_ns: int) -> QuoteBatch:

@@ -22,8 +22,9 @@ from aiokafka.errors import KafkaError
 from redis import RedisError
 
 from db.epochs import PartitionsLost, lost_partitions, take_epochs
-from db.live import LiveStore, Progress
+from db.live import LiveStore, Progress, Watched
 from db.postgres import DATABASE_AWAY, acquire
+from stream.alerts import Alerts
 from stream.book import PositionsRefused
 from stream.checker import Checker
 from stream.consumer import PositionReader, QuoteReader, StateLost
@@ -102,8 +103,9 @@ class Worker:
             connections.positions, processor, outbox, self._arrived, self._learn, self._exists
         )
         self._written = connections.store.fenced(epochs)
-        self._publisher = Publisher(processor, self._written, outbox, name, epoch)
+        self._publisher = Publisher(processor, self._written, outbox, name, epoch, speaks_for_all=0 in epochs)
         self._recorder = Recorder(connections.pool, processor, epochs, epoch, days)
+        self._alerts = Alerts(connections.pool, connections.store, processor, epochs)
         self._tenure = Tenure(connections.pool, epochs)
         self._valued, self._stored = Stage("valued"), Stage("written")
         self._checker = Checker(name, connections.pool, connections.store, processor)
@@ -129,6 +131,7 @@ class Worker:
             tasks.create_task(self._report(), name="report")
             tasks.create_task(self._guard(), name="guard")
             tasks.create_task(self._checker.run(), name="checker")
+            tasks.create_task(self._alerts.run(), name="alerts")
 
     async def _claim(self) -> None:
         """Have Redis refuse our predecessors; where it knows newer epochs, PostgreSQL, which gives them, decides."""
@@ -183,7 +186,9 @@ class Worker:
                 continue
 
     def _revalue(self) -> None:
-        changed, size = self._processor.revalue(time.time_ns()), len(self._processor.book)
+        now_ns = time.time_ns()
+        changed, size = self._processor.revalue(now_ns), len(self._processor.book)
+        self._alerts.judge(now_ns)
         REVALUED.inc(changed)
         if size:
             DIRTY_SHARE.observe(changed / size)
@@ -208,14 +213,14 @@ class Worker:
                 if not await store.has_layout(self._name):
                     self._publisher.invalidate()
                     self._arrived.set()
-                await store.beat()
+                await store.beat(persisted=not self._unsaved())
             except RedisError:
                 OUTAGES.labels("redis").inc()  # the report says it each second
             await asyncio.sleep(WATCH_EVERY_S)
 
-    def _follow(self, watched: set[str]) -> None:
+    def _follow(self, watched: Watched) -> None:
         """Publish at once what is newly watched: what changed since its reader read it was published to nobody."""
-        fresh = self._processor.held(watched - self._publisher.watched)
+        fresh = self._processor.held(watched.portfolios - self._publisher.watched.portfolios)
         self._publisher.watched = watched
         if fresh:
             self._processor.revaluation.pending[fresh] = 1

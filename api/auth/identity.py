@@ -12,9 +12,9 @@ from db.portfolios import Viewer
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Name a session: of a page (`page_sessions.id`) or of tokens (`refresh_tokens.family_id`)."""
+    """Name a session: of a page (`page_sessions.id`), of tokens (`refresh_tokens.family_id`), or of nobody we know."""
 
-    kind: Literal["page", "token"]
+    kind: Literal["page", "token", "guest"]
     id: UUID
 
 

@@ -3,18 +3,44 @@
 from __future__ import annotations
 
 import time
+from typing import Protocol
 
 import structlog
 
 from api.auth.identity import Identity
-from api.live.message import SLOW, Message
-from api.live.metrics import BYTES_SENT, CLIENTS_CUT, MESSAGES_SENT
-from api.live.subscription import Subscription
+from api.live.codes import SLOW, describe
+from api.live.message import Message
+from api.live.metrics import CLIENTS_CUT, TRAFFIC
+from api.live.protocol import StreamName
+from api.live.state import Position
 from api.live.transport import Transport
 
 LIMIT_BYTES = 1024 * 1024
 
 log = structlog.get_logger()
+
+
+class Following(Protocol):
+    """Be what a client follows: one stream, up to a position."""
+
+    @property
+    def name(self) -> StreamName:
+        """Return the stream's name."""
+
+    @property
+    def position(self) -> Position | None:
+        """Return (epoch, seq) of the last message sent to this client, or None before the first."""
+
+    @property
+    def newest(self) -> Position:
+        """Return where the stream stands, whatever the client has had of it; (0, 0) where nothing is known."""
+
+    @property
+    def max_hz(self) -> float:
+        """Return how many messages a second the client wants at most."""
+
+    def end(self) -> None:
+        """Send nothing any more."""
 
 
 class Client:
@@ -26,13 +52,14 @@ class Client:
 
     def __init__(self, identity: Identity, transport: Transport, stalled_s: float) -> None:
         self.identity = identity
-        self.subscriptions: dict[str, Subscription] = {}
+        self.subscriptions: dict[str, Following] = {}
         self.closed = False
+        self.sent_at = 0.0  # when the last message was sent: a heartbeat is for who hears nothing else
         self._transport = transport
         self._stalled_s = stalled_s
         self._largest = 0
         self._lowest_backlog = 0
-        self._progress_at = time.monotonic()
+        self._waiting_since: float | None = None
 
     def send(self, message: Message) -> None:
         """Queue a message; the callers see to it that there is room."""
@@ -41,21 +68,43 @@ class Client:
         size = len(message.body)
         self._largest = max(self._largest, size)
         self._transport.send(message)
-        MESSAGES_SENT.labels(message.event).inc()
-        BYTES_SENT.inc(size)
+        self.sent_at = time.monotonic()
+        TRAFFIC.messages[message.event] += 1
+        TRAFFIC.bytes += size
+
+    def take(self, message: Message, room: int, now: float) -> bool:
+        """Send a message to a client that has taken all but `room` bytes, else return False; the caller counts it.
+
+        `now` is on the monotonic clock. Who keeps up has nothing waiting, and then this is all there is to do.
+        """
+        if self.closed:
+            return False
+        if len(message.body) > self._largest:
+            self._largest = len(message.body)
+        if self._transport.send_at_once(message):
+            self._waiting_since = None
+        elif self.has_room(room):
+            self._transport.send(message)
+        else:
+            return False
+        self.sent_at = now
+        return True
 
     def has_room(self, room: int) -> bool:
         """Say whether the client has taken all but `room` bytes; cuts a client that does not keep up."""
         if self.closed:
             return False
         backlog = self._transport.backlog()
+        if backlog <= room:
+            self._waiting_since = None
+            return True
         now = time.monotonic()
-        if backlog < self._lowest_backlog or backlog <= room:
-            self._progress_at = now
+        if self._waiting_since is None or backlog < self._lowest_backlog:
+            self._waiting_since = now
         self._lowest_backlog = backlog
-        if backlog > max(LIMIT_BYTES, self._largest + room) or now - self._progress_at > self._stalled_s:
+        if backlog > max(LIMIT_BYTES, self._largest + room) or now - self._waiting_since > self._stalled_s:
             self.cut(SLOW, "slow")
-        return not self.closed and backlog <= room
+        return False
 
     def cut(self, code: int, reason: str) -> None:
         """Cut the connection now and for good."""
@@ -73,9 +122,9 @@ class Client:
             return
         CLIENTS_CUT.labels(str(code)).inc()
         self.end_subscriptions()
-        self.send(Message("closing", {"code": code, "message": reason}))
+        self.send(Message("closing", describe(code, reason)))
         self.closed = True
-        self._transport.close()
+        self._transport.close(code)
 
     def end_subscriptions(self) -> None:
         """Follow nothing any more."""

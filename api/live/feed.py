@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
@@ -11,7 +12,7 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from db.live import HEARTBEAT_CHANNEL, LiveStore
+from db.live import HEARTBEAT_CHANNEL, NOT_PERSISTED, LiveStore
 
 BEAT_S = 1.0
 SILENT_BEATS = 3
@@ -50,12 +51,18 @@ class Feed:
         self._pubsub: Any = None
         self._heard_at = 0.0
         self._stream_heard_at = 0.0
+        self._not_persisted_at = -math.inf
 
     @property
     def is_live(self) -> bool:
         """Say whether the link works and a stream worker beats at its other end."""
         now = time.monotonic()
         return self._pubsub is not None and now - min(self._heard_at, self._stream_heard_at) < self._silence_s
+
+    @property
+    def is_persisted(self) -> bool:
+        """Say whether no stream worker has said lately that PostgreSQL lacks something of what is shown."""
+        return time.monotonic() - self._not_persisted_at > self._silence_s
 
     async def follow(self, channels: Iterable[str]) -> None:
         """Begin to follow channels; while the link is down they are remembered."""
@@ -136,5 +143,7 @@ class Feed:
     def _dispatch(self, channel: str, data: bytes, now: float) -> None:
         if channel == HEARTBEAT_CHANNEL:
             self._stream_heard_at = now
+            if data == NOT_PERSISTED:
+                self._not_persisted_at = now
         elif channel != self._beat_channel:
             self._on_message(channel, data)

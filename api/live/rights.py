@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
@@ -10,23 +11,41 @@ import asyncpg
 
 from api.auth.identity import Identity
 from api.auth.sessions import live_sessions
+from api.live.client_stream import Member
 from api.live.floor import FloorPortfolio
 from api.live.protocol import StreamName
 
-# One row of the answer for each (viewer, stream) that is allowed; a portfolio comes with its name.
-_PORTFOLIOS = """
-select w.user_id, w.role, p.id, p.name
-  from unnest($1::uuid[], $2::text[], $3::uuid[]) as w (user_id, role, portfolio_id)
-  join portfolios p on p.id = w.portfolio_id
+# For each kind one query: a row of (key, title) for each (viewer, stream) that is allowed. `w` are the wishes.
+_WISHES = "with w as (select * from unnest($1::uuid[], $2::text[], $3::text[]) as w (user_id, role, key)) "
+_ALLOWED = {
+    "portfolio": """
+select w.user_id, w.role, w.key, p.name
+  from w join portfolios p on p.id = w.key::uuid
  where exists (select from visible_portfolios(w.user_id, w.role) v where v.portfolio_id = p.id)
-"""
-_FLOORS = """
-select w.user_id, w.role, a.id
-  from unnest($1::uuid[], $2::text[], $3::uuid[]) as w (user_id, role, advisor_id)
-  join users u on u.id = w.user_id and u.role = w.role and u.status = 'active'
-  join users a on a.id = w.advisor_id and a.role = 'advisor'
+""",
+    "client": """
+select w.user_id, w.role, w.key, c.first_name || ' ' || c.last_name
+  from w join users v on v.id = w.user_id and v.role = w.role and v.status = 'active'
+  join users c on c.id = w.key::uuid and c.role = 'client'
+ where w.role in ('compliance', 'admin') or (w.role = 'client' and c.id = w.user_id)
+    or (w.role = 'advisor' and exists (select from advisor_clients a where a.advisor_id = v.id and a.client_id = c.id))
+""",
+    "floor": """
+select w.user_id, w.role, w.key, ''
+  from w join users v on v.id = w.user_id and v.role = w.role and v.status = 'active'
+  join users a on a.id = w.key::uuid and a.role = 'advisor'
  where w.role in ('compliance', 'admin') or (w.role = 'advisor' and a.id = w.user_id)
-"""
+""",
+    "quote": """
+select w.user_id, w.role, w.key, i.name
+  from w join users v on v.id = w.user_id and v.role = w.role and v.status = 'active'
+  join instruments i on i.symbol = w.key
+""",
+    "alerts": """
+select w.user_id, w.role, w.key, ''
+  from w join users v on v.id = w.user_id and v.role = w.role and v.status = 'active'
+""",
+}
 _BOOKS = """
 select c.advisor_id, p.id, p.name, u.first_name || ' ' || u.last_name, p.base_currency, m.minor_units
   from advisor_clients c
@@ -36,6 +55,9 @@ select c.advisor_id, p.id, p.name, u.first_name || ' ' || u.last_name, p.base_cu
  where c.advisor_id = any($1::uuid[])
  order by c.advisor_id, u.last_name, u.first_name, p.created_at, p.name, p.id
 """
+_MEMBERS = """
+select user_id, id, name, base_currency from portfolios where user_id = any($1::uuid[]) order by created_at, name, id
+"""
 
 _ACTIVE = "select id, role from users where id = any($1::uuid[]) and status = 'active'"
 
@@ -44,34 +66,35 @@ Wish = tuple[Identity, StreamName]
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """Hold what is allowed: the wishes granted, and the names of the portfolios among them."""
+    """Hold the wishes that are allowed, and the titles of their streams: names of portfolios, clients, instruments."""
 
     wishes: frozenset[Wish]
-    portfolio_names: dict[UUID, str]
+    titles: dict[StreamName, str]
 
 
 async def still_good(connection: asyncpg.Connection, identities: Iterable[Identity]) -> frozenset[Identity]:
-    """Return whose session is alive, with the user active and of the same role as when it was opened."""
-    asked = set(identities)
+    """Return whose session is alive, with the user active and of the same role as when it was opened; guests are."""
+    everybody = set(identities)
+    asked = {identity for identity in everybody if identity.role != "guest"}
     alive = await live_sessions(connection, {identity.session for identity in asked})
     rows = await connection.fetch(_ACTIVE, [identity.user_id for identity in asked])
     active = {(user_id, role) for user_id, role in rows}
-    return frozenset(one for one in asked if one.session in alive and (one.user_id, one.role) in active)
+    good = {one for one in asked if one.session in alive and (one.user_id, one.role) in active}
+    return frozenset(good | (everybody - asked))
 
 
 async def grant(connection: asyncpg.Connection, wishes: Iterable[Wish]) -> Granted:
     """Return which of the wishes are allowed now, of identities that are still good."""
-    wanted = list(wishes)
-    portfolios = [wish for wish in wanted if wish[1].kind == "portfolio"]
-    floors = [wish for wish in wanted if wish[1].kind == "floor"]
-    names: dict[UUID, str] = {}
-    allowed: set[tuple[UUID, str, UUID]] = set()
-    for user_id, role, portfolio_id, name in await _ask(connection, _PORTFOLIOS, portfolios):
-        allowed.add((user_id, role, portfolio_id))
-        names[portfolio_id] = name
-    for user_id, role, advisor_id in await _ask(connection, _FLOORS, floors):
-        allowed.add((user_id, role, advisor_id))
-    return Granted(frozenset(wish for wish in wanted if _key(wish) in allowed), names)
+    titles: dict[StreamName, str] = {}
+    granted: set[Wish] = set()
+    by_kind: dict[str, list[Wish]] = defaultdict(list)
+    for wish in wishes:
+        by_kind[wish[1].kind].append(wish)
+    for kind, wanted in by_kind.items():
+        allowed = await _allowed(connection, kind, wanted)
+        granted |= {wish for wish in wanted if _key(wish) in allowed}
+        titles |= {name: allowed[_key((who, name))] for who, name in wanted if _key((who, name)) in allowed}
+    return Granted(frozenset(granted), titles)
 
 
 async def books(connection: asyncpg.Connection, advisors: Sequence[UUID]) -> dict[UUID, list[FloorPortfolio]]:
@@ -82,14 +105,23 @@ async def books(connection: asyncpg.Connection, advisors: Sequence[UUID]) -> dic
     return found
 
 
-async def _ask(connection: asyncpg.Connection, query: str, wishes: list[Wish]) -> list[asyncpg.Record]:
-    if not wishes:
-        return []
-    users, roles, targets = zip(*{_key(wish) for wish in wishes}, strict=True)
-    found: list[asyncpg.Record] = await connection.fetch(query, users, roles, targets)
-    return found
+async def members(connection: asyncpg.Connection, clients: Sequence[UUID]) -> dict[UUID, tuple[Member, ...]]:
+    """Return the portfolios of each client, the oldest first; for callers that have checked the right."""
+    found: dict[UUID, list[Member]] = {client: [] for client in clients}
+    for client, portfolio_id, name, currency in await connection.fetch(_MEMBERS, list(clients)):
+        found[client].append(Member(str(portfolio_id), name, currency))
+    return {client: tuple(portfolios) for client, portfolios in found.items()}
 
 
-def _key(wish: Wish) -> tuple[UUID, str, UUID]:
+async def _allowed(connection: asyncpg.Connection, kind: str, wishes: list[Wish]) -> dict[tuple[UUID, str, str], str]:
+    """Return the titles of what is allowed, by (user, role, key)."""
+    if kind == "demo":
+        return {_key(wish): "Demonstration" for wish in wishes}
+    users, roles, keys = zip(*{_key(wish) for wish in wishes}, strict=True)
+    rows = await connection.fetch(_WISHES + _ALLOWED[kind], users, roles, keys)
+    return {(user, role, key): title for user, role, key, title in rows}
+
+
+def _key(wish: Wish) -> tuple[UUID, str, str]:
     identity, stream = wish
-    return identity.user_id, identity.role, stream.id
+    return identity.user_id, identity.role, stream.key

@@ -7,27 +7,33 @@ however many documents were conflated in between.
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from api.live.message import Message
+from api.live.selection import EVERYTHING, Selection
 from stream.stages import Stage
 
-POSITIONS_KEPT = 4096
+POSITIONS_KEPT = 512
 NEVER = -1  # before every seq
 
 Fields = Mapping[str, Any]
 Values = tuple[Any, ...]
 Position = tuple[int, int]
 
+_sent = Stage("sent")
 
-@dataclass(frozen=True, slots=True)
-class Document:
+
+class Document(msgspec.Struct, frozen=True):
     """Hold the full content of a stream at (epoch, seq): rows are values in the order of `columns`, by key.
 
-    Rows carry their key as one of their values. All documents of a process have the same fields in totals and the
-    same columns.
+    Rows carry their key as one of their values. All documents of a stream have the same fields in totals and the
+    same columns, in one order.
     """
 
     epoch: int
@@ -39,8 +45,8 @@ class Document:
 
 
 @dataclass(slots=True)
-class _Row:
-    """Hold a row, since when each field stands, and what its newest change changed.
+class _Record:
+    """Hold a row or the totals, since when each field stands, and what the newest change changed.
 
     Whoever has seen the change before the newest one lacks just `latest`, and that is nearly everybody.
     """
@@ -52,11 +58,22 @@ class _Row:
     before: int
     latest: dict[str, Any]
 
-    def since(self, prev: int, columns: Sequence[str]) -> dict[str, Any]:
+    def take(self, names: Sequence[str], values: Values, seq: int) -> None:
+        """Note what is different at `seq`."""
+        held, changed = self.values, self.changed
+        latest = {}
+        for index, value in enumerate(values):
+            if value != held[index]:
+                name = names[index]
+                latest[name] = value
+                changed[name] = seq
+        self.latest, self.values, self.before, self.newest = latest, values, self.newest, seq
+
+    def since(self, prev: int, names: Sequence[str]) -> dict[str, Any]:
         """Return what changed after `prev`, which is before the newest change."""
         if prev >= self.before:
             return self.latest
-        return {name: value for name, value in zip(columns, self.values, strict=True) if self.changed[name] > prev}
+        return {name: value for name, value in zip(names, self.values, strict=True) if self.changed[name] > prev}
 
 
 class StreamState:
@@ -64,21 +81,16 @@ class StreamState:
 
     def __init__(self, stream: str, key: str) -> None:
         self.stream = stream
+        self.position: Position = (0, 0)  # of the newest document; (0, 0) where there is none yet
         self._key = key
         self._document: Document | None = None
-        self._totals_changed: dict[str, int] = {}
-        self._rows: dict[str, _Row] = {}
+        self._names: tuple[str, ...] = ()
+        self._totals: _Record | None = None
+        self._rows: dict[str, _Record] = {}
         # of keys that are gone: from which seq to which they were there, so that only who holds one is told
         self._gone: dict[str, list[tuple[int, int]]] = {}
-        # every seq that a client can stand at, oldest first; a dictionary because it keeps the order
-        self._positions: dict[int, None] = {}
-        self._encoded: dict[int | None, Message] = {}
-        self._sent = Stage("sent")
-
-    @property
-    def position(self) -> Position:
-        """Return (epoch, seq) of the newest document, (0, 0) where there is none yet."""
-        return (0, 0) if self._document is None else (self._document.epoch, self._document.seq)
+        self._seqs = array("q")  # at which a client can stand, ascending
+        self._encoded: dict[tuple[int | None, Selection], Message | None] = {}
 
     def keys(self) -> Set[str]:
         """Return the keys of the newest document's rows."""
@@ -89,21 +101,25 @@ class StreamState:
         if self._document is not None and (document.epoch, document.seq) <= self.position:
             return False
         if self._document is None or document.epoch != self._document.epoch:
-            self._totals_changed, self._rows, self._gone, self._positions = {}, {}, {}, {}
-        self._mark_totals(document)
-        self._mark_rows(document)
+            self._totals, self._rows, self._gone, self._seqs = None, {}, {}, array("q")
+        self._take_totals(document)
+        if document.rows or self._rows:
+            self._take_rows(document)
         self._document = document
-        self._positions[document.seq] = None
-        if len(self._positions) > POSITIONS_KEPT:
-            del self._positions[next(iter(self._positions))]
+        self.position = document.epoch, document.seq
+        self._seqs.append(document.seq)
+        if len(self._seqs) > POSITIONS_KEPT:
+            del self._seqs[0]
         self._encoded = {}
         return True
 
     def can_continue(self, position: Position | None) -> bool:
         """Say whether a client at this position can go on with a delta."""
-        return position is not None and position[0] == self.position[0] and position[1] in self._positions
+        return position is not None and position[0] == self.position[0] and self._knows(position[1])
 
-    def message_after(self, position: Position | None, sent_ns: int) -> Message | None:
+    def message_after(
+        self, position: Position | None, sent_ns: int, selection: Selection = EVERYTHING
+    ) -> Message | None:
         """Return what a client at (epoch, seq) lacks: a delta, or a snapshot where it cannot continue, or None.
 
         `sent_ns` stands in the message when it is encoded by this call; clients at one position share a message.
@@ -111,77 +127,98 @@ class StreamState:
         if self._document is None or position == self.position:
             return None
         prev = position[1] if position is not None and self.can_continue(position) else None
-        if prev not in self._encoded:
+        asked = prev, selection
+        if asked not in self._encoded:
             if prev is not None:  # a snapshot may be of any age
-                self._sent.passed(self._document.event_ns)
-            self._encoded[prev] = self.snapshot(sent_ns) if prev is None else self.delta_since(prev, sent_ns)
-        return self._encoded[prev]
+                _sent.passed(self._document.event_ns)
+            found = self.snapshot(sent_ns, selection) if prev is None else self.delta_since(prev, sent_ns, selection)
+            self._encoded[asked] = found
+        return self._encoded[asked]
 
-    def snapshot(self, sent_ns: int) -> Message:
+    def snapshot(self, sent_ns: int, selection: Selection = EVERYTHING) -> Message:
         """Encode the whole document; raises `LookupError` where there is none yet."""
-        document = self._newest()
-        columns = document.columns
-        rows = [dict(zip(columns, row, strict=True)) for row in document.rows.values()]
-        return Message("snapshot", {**self._head(document, sent_ns), "totals": document.totals, "rows": rows})
-
-    def delta_since(self, prev: int, sent_ns: int) -> Message:
-        """Encode what changed since `prev`; raises `LookupError` where `prev` is no position of this epoch."""
-        document = self._newest()
-        if prev not in self._positions:
-            raise LookupError(f"{prev} is no position of {self.stream}")
-        changed = self._totals_changed
+        document, _ = self._newest()
+        rows = [dict(zip(document.columns, row, strict=True)) for row in document.rows.values()]
         content = {
-            **self._head(document, sent_ns),
-            "prev": prev,
-            "totals": {name: value for name, value in document.totals.items() if changed[name] > prev},
-            "rows": [
-                {self._key: key, **row.since(prev, document.columns)}
-                for key, row in self._rows.items()
-                if row.newest > prev
-            ],
-            "removed": [key for key in self._gone if key not in self._rows and self._was_there(key, prev)],
-        }
-        return Message("delta", content)
-
-    def _newest(self) -> Document:
-        if self._document is None:
-            raise LookupError(f"{self.stream} has no document yet")
-        return self._document
-
-    def _head(self, document: Document, sent_ns: int) -> dict[str, Any]:
-        return {
             "stream": self.stream,
-            "epoch": document.epoch,
+            "epoch": document.epoch + selection.salt,
             "seq": document.seq,
             "event_ns": document.event_ns,
             "sent_ns": sent_ns,
+            "totals": selection.of_totals(document.totals),
+            "rows": [selection.of_row(row, self._key) for row in rows],
         }
+        return Message("snapshot", content)
+
+    def delta_since(self, prev: int, sent_ns: int, selection: Selection = EVERYTHING) -> Message | None:
+        """Encode what changed since `prev`, or return None where nothing selected did.
+
+        Raises `LookupError` where `prev` is no position of this epoch.
+        """
+        document, record = self._newest()
+        if not self._knows(prev):
+            raise LookupError(f"{prev} is no position of {self.stream}")
+        totals = selection.of_totals(record.since(prev, self._names)) if record.newest > prev else {}
+        rows = self._rows_since(prev, document.columns, selection) if self._rows else []
+        gone = [key for key in self._gone if key not in self._rows and self._was_there(key, prev)] if self._gone else []
+        if selection is not EVERYTHING and not (totals or rows or gone):
+            return None
+        content = {
+            "stream": self.stream,
+            "epoch": document.epoch + selection.salt,
+            "seq": document.seq,
+            "event_ns": document.event_ns,
+            "sent_ns": sent_ns,
+            "prev": prev,
+            "totals": totals,
+            "rows": rows,
+            "removed": gone,
+        }
+        return Message("delta", content)
+
+    def _rows_since(self, prev: int, columns: Sequence[str], selection: Selection) -> list[dict[str, Any]]:
+        found = []
+        for key, row in self._rows.items():
+            if row.newest > prev:
+                changes = row.since(prev, columns)
+                if selection.wants(changes, is_new=row.born > prev):
+                    found.append({self._key: key, **selection.of_row(changes, self._key)})
+        return found
+
+    def _knows(self, seq: int) -> bool:
+        at = bisect_left(self._seqs, seq)
+        return at < len(self._seqs) and self._seqs[at] == seq
+
+    def _newest(self) -> tuple[Document, _Record]:
+        if self._document is None or self._totals is None:
+            raise LookupError(f"{self.stream} has no document yet")
+        return self._document, self._totals
 
     def _was_there(self, key: str, seq: int) -> bool:
         return any(born <= seq < gone for born, gone in self._gone[key])
 
-    def _mark_totals(self, document: Document) -> None:
-        old = {} if self._document is None else self._document.totals
-        for name, value in document.totals.items():
-            if name not in self._totals_changed or old[name] != value:
-                self._totals_changed[name] = document.seq
+    def _take_totals(self, document: Document) -> None:
+        values = tuple(document.totals.values())
+        if self._totals is None:
+            self._names = tuple(document.totals)
+            self._totals = _born(self._names, values, document.seq)
+        elif values != self._totals.values:
+            self._totals.take(self._names, values, document.seq)
 
-    def _mark_rows(self, document: Document) -> None:
+    def _take_rows(self, document: Document) -> None:
         for key in self._rows.keys() - document.rows.keys():
-            gone = self._rows.pop(key)
-            self._gone.setdefault(key, []).append((gone.born, document.seq))
+            row = self._rows.pop(key)
+            oldest = self._seqs[0]  # who stood before is not answered with a delta
+            there = [one for one in self._gone.get(key, ()) if one[1] > oldest]
+            self._gone[key] = [*there, (row.born, document.seq)]
         for key, values in document.rows.items():
-            row = self._rows.get(key)
-            if row is None:
-                fields = dict(zip(document.columns, values, strict=True))
-                since = dict.fromkeys(fields, document.seq)
-                self._rows[key] = _Row(values, since, document.seq, document.seq, NEVER, fields)
-            elif row.values != values:
-                self._mark_row(row, document, values)
+            held = self._rows.get(key)
+            if held is None:
+                self._rows[key] = _born(document.columns, values, document.seq)
+            elif held.values != values:
+                held.take(document.columns, values, document.seq)
 
-    @staticmethod
-    def _mark_row(row: _Row, document: Document, values: Values) -> None:
-        fields = zip(document.columns, values, row.values, strict=True)
-        row.latest = {name: value for name, value, held in fields if value != held}
-        row.changed.update(dict.fromkeys(row.latest, document.seq))
-        row.values, row.before, row.newest = values, row.newest, document.seq
+
+def _born(names: Sequence[str], values: Values, seq: int) -> _Record:
+    fields = dict(zip(names, values, strict=True))
+    return _Record(values, dict.fromkeys(fields, seq), seq, seq, NEVER, fields)

@@ -14,14 +14,17 @@ from typing import TYPE_CHECKING
 import structlog
 
 from api.catalogue import Catalogue
-from api.live.floor import FloorBook, FloorPortfolio
+from api.live.floor import FloorBook, FloorFigures, FloorJoin, FloorPortfolio
 from api.live.metrics import MESSAGES_DROPPED
-from api.live.protocol import StreamName
 from api.live.state import StreamState
-from api.live.valuation import UnreadableValuation, ValuationHead, decode_head, portfolio_document
+from api.live.subscription import Cohort, Rota, Subscription
+from api.live.valuation import UnreadableValuation, ValuationHead, decode_head, portfolio_document, read_document
 
 if TYPE_CHECKING:
-    from api.live.subscription import Subscription
+    from api.live.client import Client
+    from api.live.protocol import StreamName
+    from api.live.selection import Selection
+    from api.live.state import Position
 
 LATE = 1.5  # so many times the last gap between two arrivals the next one may take
 
@@ -34,19 +37,45 @@ class LiveStream:
     def __init__(self, name: StreamName, key: str) -> None:
         self.name = name
         self.state = StreamState(str(name), key)
-        self.followers: set[Subscription] = set()
         self.left_at = time.monotonic()
-        self._arrived_at = 0.0
         self.expected_at = 0.0  # by when, on the loop's clock, more should have come if it goes on as it did
         self.opening = asyncio.Lock()
         self.is_open = False
         # followers of one stream send at the same instants, those of different streams spread over the second
         self.phase = zlib.crc32(str(name).encode()) / 2**32
+        self.rota = Rota()
+        self._arrived_at = 0.0
+        self._cohorts: dict[tuple[float, Selection], Cohort] = {}
 
     @property
     def channels(self) -> tuple[str, ...]:
-        """Return the channels of Redis that bring news of this stream alone."""
+        """Return the channels of Redis that bring news of this stream, apart from those that all streams share."""
         return ()
+
+    @property
+    def has_followers(self) -> bool:
+        """Say whether anybody follows it."""
+        return bool(self._cohorts)
+
+    @property
+    def max_hz(self) -> float:
+        """Return how many messages a second its keenest follower wants, 0 where there is none."""
+        return max((hz for hz, _ in self._cohorts), default=0.0)
+
+    def follow(self, client: Client, hz: float, selection: Selection, position: Position | None) -> Subscription:
+        """Have a client follow it: from the position it holds where that can be continued, else from a snapshot."""
+        cohort = self._cohorts.get((hz, selection))
+        if cohort is None:
+            cohort = self._cohorts[hz, selection] = Cohort(self, hz, selection)
+        self.refresh()
+        held = None if position is None else (position[0] - selection.salt, position[1])
+        return Subscription(client, cohort, held if self.state.can_continue(held) else None)
+
+    def disband(self, cohort: Cohort) -> None:
+        """Let a cohort go whose last member has left."""
+        self._cohorts.pop((cohort.hz, cohort.selection), None)
+        if not self._cohorts:
+            self.left_at = time.monotonic()
 
     def refresh(self) -> None:
         """Bring the state up to what has arrived."""
@@ -57,8 +86,8 @@ class LiveStream:
         now = asyncio.get_running_loop().time()
         self.expected_at = now + LATE * (now - self._arrived_at)
         self._arrived_at = now
-        for follower in self.followers:
-            follower.wake()
+        for cohort in self._cohorts.values():
+            cohort.wake(now)
 
 
 class PortfolioStream(LiveStream):
@@ -74,14 +103,19 @@ class PortfolioStream(LiveStream):
     @property
     def channels(self) -> tuple[str, ...]:
         """Return the channel of the portfolio's valuations."""
-        return (f"valuation:{self.name.id}",)
+        return (f"valuation:{self.name.key}",)
+
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """Return the portfolios that the stream processor is to publish as they change."""
+        return (self.name.key,)
 
     @property
     def has_unknown_symbols(self) -> bool:
         """Say whether the newest state shows a symbol that the catalogue does not know."""
         return not self.state.keys() <= self._catalogue.instruments.keys()
 
-    def offer(self, valuation: bytes) -> bool:
+    def offer(self, portfolio: str, valuation: bytes) -> bool:  # noqa: ARG002  there is but one here
         """Remember a valuation; returns False where it is not newer. Raises `UnreadableValuation`."""
         head = decode_head(valuation)
         if (head.epoch, head.seq) <= (self._head.epoch, self._head.seq):
@@ -95,10 +129,9 @@ class PortfolioStream(LiveStream):
         if arrived is None:
             return
         try:
-            self.state.apply(portfolio_document(arrived, self.title, self._catalogue.instruments))
+            self.state.apply(portfolio_document(read_document(arrived), self.title, self._catalogue.instruments))
         except UnreadableValuation as error:
-            MESSAGES_DROPPED.labels("unreadable").inc()
-            log.error("a valuation cannot be read", stream=str(self.name), error=str(error))  # noqa: TRY400  no trace
+            unreadable(self.name, error)
 
 
 class FloorStream(LiveStream):
@@ -109,19 +142,36 @@ class FloorStream(LiveStream):
         self.portfolios: list[FloorPortfolio] = []
         self._book = book
         self._catalogue = catalogue
+        self._join: FloorJoin | None = None
+        self._figures: FloorFigures | None = None
         self._epoch = time.time_ns() // 1000
         self._seq = 0
-        self._dirty = True
+        self._touched = True  # since the figures were put together
+        self._dirty = True  # since the state was
 
     def touch(self) -> None:
         """Say that the totals or the book have changed."""
-        self._dirty = True
+        self._touched = self._dirty = True
+
+    def figures(self) -> FloorFigures | None:
+        """Return the newest figures of the floor, the same object until they change; None before any worker speaks."""
+        if self._touched:
+            self._touched = False
+            self._join = self._book.join(self.portfolios, self._join)
+            self._figures = self._book.figures(self._join, self._catalogue.minor_units)
+        return self._figures
 
     def refresh(self) -> None:
         """Bring the state up to the newest totals."""
         if not self._dirty:
             return
         self._dirty = False
-        document = self._book.document(self.portfolios, self._epoch, self._seq + 1, self._catalogue.minor_units)
-        if document is not None and self.state.apply(document):
+        figures = self.figures()
+        if figures is not None and self.state.apply(figures.document(self._epoch, self._seq + 1)):
             self._seq += 1
+
+
+def unreadable(name: StreamName, error: UnreadableValuation) -> None:
+    """Count and log what came for a stream and could not be read; the newest that could stays."""
+    MESSAGES_DROPPED.labels("unreadable").inc()
+    log.error("a valuation cannot be read", stream=str(name), error=str(error))

@@ -48,22 +48,27 @@ def decode_head(valuation: bytes) -> ValuationHead:
         raise UnreadableValuation(f"not a valuation: {error}") from error
 
 
-def portfolio_document(valuation: bytes, name: str, instruments: Mapping[str, Instrument]) -> Document:
-    """Build the document: totals are the valuation's own fields and `name`, rows gain what is fixed of instruments.
-
-    An unknown symbol is shown by itself. Raises `UnreadableValuation`.
-    """
+def read_document(valuation: bytes) -> Valuation:
+    """Decode a valuation; raises `UnreadableValuation`."""
     try:
-        found = decode_valuation(valuation)
+        return decode_valuation(valuation)
     except UnreadableMessage as error:
         raise UnreadableValuation(f"not a valuation: {error}") from error
-    totals = {field: getattr(found, field) for field in TOTALS}
+
+
+def portfolio_document(valuation: Valuation, name: str, instruments: Mapping[str, Instrument]) -> Document:
+    """Build the document: totals are the valuation's own fields and `name`, rows gain what is fixed of instruments.
+
+    An unknown symbol is shown by itself.
+    """
+    totals = {field: getattr(valuation, field) for field in TOTALS}
     totals["name"] = name
-    rows = {row.symbol: astuple(row) + _fixed(row.symbol, instruments) for row in found.rows}
-    return Document(found.epoch, found.seq, found.event_ns, totals, COLUMNS, rows)
+    rows = {row.symbol: astuple(row) + fixed_of(row.symbol, instruments) for row in valuation.rows}
+    return Document(valuation.epoch, valuation.seq, valuation.event_ns, totals, COLUMNS, rows)
 
 
-def _fixed(symbol: str, instruments: Mapping[str, Instrument]) -> tuple[str | None, ...]:
+def fixed_of(symbol: str, instruments: Mapping[str, Instrument]) -> tuple[str | None, ...]:
+    """Return what is fixed of an instrument, in the order of `FIXED`."""
     found = instruments.get(symbol)
     if found is None:
         return symbol, None, None, None, None

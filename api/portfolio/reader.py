@@ -20,7 +20,7 @@ from api.portfolio.history import Past, read_past
 from api.portfolio.past import Difference, NotRebuilt, Rebuilt, rebuild
 from api.portfolio.performance import Today, performance
 from api.portfolio.rates import MissingRate, Rate, conversion, dollar_values
-from db.live import LiveStore
+from db.live import LiveStore, StoredQuote
 from db.portfolios import PortfolioInfo, Viewer, visible_portfolio, visible_portfolios
 from db.postgres import acquire
 from db.time_machine import Moment, read_moment
@@ -29,13 +29,6 @@ from stream.messages import Valuation
 log = structlog.get_logger()
 
 _valuation_decoder = msgspec.json.Decoder(Valuation)
-
-
-class StoredQuote(msgspec.Struct, frozen=True):
-    """Hold what is read of a stored quote; `prior_close` is 0 where it has none."""
-
-    price: float
-    prior_close: float = 0.0
 
 
 _quote_decoder = msgspec.json.Decoder(StoredQuote)

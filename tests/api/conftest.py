@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 from fakes_api import PASSWORD, Cast, RunningApi, SignIn, email, open_api, seed_cast
+from fakes_live import TRANSPORTS
 
 from db.live import LiveStore, create_redis
 
@@ -32,6 +33,12 @@ async def store(module_redis_url: str) -> AsyncIterator[LiveStore]:
     redis = create_redis(module_redis_url, "tests")
     yield LiveStore(redis)
     await redis.aclose()
+
+
+@pytest.fixture(params=TRANSPORTS)
+def transport(request: pytest.FixtureRequest) -> str:
+    """Name each of the two transports in turn."""
+    return str(request.param)
 
 
 @pytest.fixture

@@ -13,9 +13,10 @@ from api.auth.identity import Identity, Session
 from api.live.client import LIMIT_BYTES, Client
 from api.live.message import Message
 from api.live.protocol import StreamName
+from api.live.selection import EVERYTHING
 from api.live.state import Document
 from api.live.stream import LiveStream
-from api.live.subscription import ROOM_BYTES, ROUNDING, Subscription, next_instant
+from api.live.subscription import ROOM_BYTES, ROUNDING, next_instant
 
 
 class FakeTransport:
@@ -23,17 +24,23 @@ class FakeTransport:
         self.sent: list[Message] = []
         self.waiting = 0
         self.aborted = False
+        self.codes: list[int] = []
         self.told: Callable[[], None] = lambda: None
 
     def send(self, message: Message) -> None:
         self.sent.append(message)
         self.told()
 
+    def send_at_once(self, message: Message) -> bool:
+        if not self.waiting:
+            self.send(message)
+        return not self.waiting
+
     def backlog(self) -> int:
         return self.waiting
 
-    def close(self) -> None:
-        self.aborted = True
+    def close(self, code: int) -> None:
+        self.codes.append(code)
 
     def abort(self) -> None:
         self.aborted = True
@@ -43,7 +50,7 @@ class CountingStream(LiveStream):
     """Be a stream whose document is a number."""
 
     def __init__(self) -> None:
-        super().__init__(StreamName("portfolio", uuid4()), "symbol")
+        super().__init__(StreamName("portfolio", str(uuid4())), "symbol")
 
     def set(self, number: int) -> None:
         self.state.apply(Document(1, number, number, {"n": number}, (), {}))
@@ -54,13 +61,15 @@ class CountingStream(LiveStream):
 
 
 def follow(hz: float = 20.0, stalled_s: float = 15.0) -> tuple[FakeTransport, Client, CountingStream]:
+    stream = CountingStream()
+    return *join(stream, hz, stalled_s), stream
+
+
+def join(stream: CountingStream, hz: float, stalled_s: float = 15.0) -> tuple[FakeTransport, Client]:
     transport = FakeTransport()
     client = Client(Identity(uuid4(), "client", "Ana", "en", Session("page", uuid4())), transport, stalled_s)
-    stream = CountingStream()
-    subscription = Subscription(client, stream, hz, None)
-    client.subscriptions["n"] = subscription
-    stream.followers.add(subscription)
-    return transport, client, stream
+    client.subscriptions["n"] = stream.follow(client, hz, EVERYTHING, None)
+    return transport, client
 
 
 async def test_changes_are_conflated_to_the_rate_asked_for() -> None:
@@ -109,12 +118,32 @@ async def test_a_client_without_room_gets_the_newest_state_when_it_has_room_agai
     assert len(transport.sent) == 2
 
 
+async def test_a_client_without_room_changes_nobody_elses_rhythm() -> None:
+    transport, _, stream = follow(hz=5)
+    stalled, slow = join(stream, hz=5)
+    stream.set(1)
+    await eventually(lambda: len(stalled.sent) == 1)
+    stalled.waiting = ROOM_BYTES + 1
+    loop = asyncio.get_running_loop()
+    arrived, ages = 0.0, []
+    transport.told = lambda: ages.append(loop.time() - arrived)
+    for number in range(2, 10):
+        await asyncio.sleep(0.23)  # a little slower than they may be sent: each goes as it arrives
+        arrived = loop.time()
+        stream.set(number)
+    await eventually(lambda: len(ages) == 8)
+    assert statistics.median(ages) < 0.02
+    assert len(stalled.sent) == 1
+    stalled.waiting = 0
+    await eventually(lambda: slow.subscriptions["n"].position == (1, 9), "it catches up though nothing new arrives")
+
+
 async def test_a_client_whose_backlog_passes_the_limit_is_cut_and_follows_nothing() -> None:
     transport, client, stream = follow()
     transport.waiting = LIMIT_BYTES + ROOM_BYTES + 1
     stream.set(1)
     await eventually(lambda: transport.aborted)
-    assert not stream.followers
+    assert not stream.has_followers
     stream.set(2)
     client.send(Message("heartbeat", {}))
     assert transport.sent == []

@@ -2,44 +2,28 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
+from floors import book_of, portfolio, totals
 from hypothesis import given
 from hypothesis import strategies as st
 
 from api.live.floor import FloorBook, FloorPortfolio
 from api.live.state import Document
-from db.live import Totals, TotalsLayout
+from db.live import TotalsLayout
 
 
-def totals(amounts: list[tuple[int, int]], epoch: int = 1, seq: int = 1, layout: int = 1) -> Totals:
-    equity = np.array([one for one, _ in amounts], "<i8")
-    day = np.array([one for _, one in amounts], "<i8")
-    ratio = np.full(len(amounts), 0.25, "<f8")
-    columns = (equity, day, ratio, 2 * equity, 2 * day, ratio)
-    return Totals(epoch, seq, seq, seq, layout, "USD", *(column.tobytes() for column in columns))
+def document(book: FloorBook, portfolios: list[FloorPortfolio]) -> Document | None:
+    figures = book.figures(book.join(portfolios), {"USD": 2})
+    return None if figures is None else figures.document(3, 4)
 
 
 def rows_of(document: Document) -> dict[str, dict[str, Any]]:
     return {key: dict(zip(document.columns, row, strict=True)) for key, row in document.rows.items()}
 
 
-def portfolio(name: str, digits: int = 2) -> FloorPortfolio:
-    return FloorPortfolio(name, name.upper(), "Ana Alba", "USD", digits)
-
-
-def book_of(
-    amounts: dict[str, tuple[int, int]], worker: str = "0", epoch: int = 1, book: FloorBook | None = None
-) -> FloorBook:
-    book = book or FloorBook()
-    book.take_layout(worker, TotalsLayout(epoch, 1, tuple(amounts)))
-    assert book.take_totals(worker, totals(list(amounts.values()), epoch))
-    return book
-
-
 @given(st.lists(st.tuples(st.integers(-(10**12), 10**12), st.integers(-(10**10), 10**10)), max_size=30))
 def test_totals_are_the_sums_of_the_rows_to_the_cent(amounts: list[tuple[int, int]]) -> None:
     book = book_of({str(index): one for index, one in enumerate(amounts)})
-    found = book.document([portfolio(str(index)) for index in range(len(amounts))], 1, 1, {"USD": 2})
+    found = document(book, [portfolio(str(index)) for index in range(len(amounts))])
     assert found is not None
     assert sum(round(100 * row["equity_reference"]) for row in rows_of(found).values()) == round(
         100 * found.totals["total_equity"]
@@ -52,7 +36,7 @@ def test_totals_are_the_sums_of_the_rows_to_the_cent(amounts: list[tuple[int, in
 
 def test_a_row_is_in_its_own_currency_and_digits() -> None:
     book = book_of({"a": (123_456, 100), "b": (5_000, -7)})
-    found = book.document([portfolio("b", digits=0)], 3, 4, {"USD": 2})
+    found = document(book, [portfolio("b", digits=0)])
     assert found is not None
     assert list(found.rows) == ["b"]
     assert (rows_of(found)["b"]["total_equity"], rows_of(found)["b"]["equity_reference"]) == (5000.0, 100.0)
@@ -62,7 +46,7 @@ def test_a_row_is_in_its_own_currency_and_digits() -> None:
 def test_portfolios_of_several_workers_stand_on_one_floor_and_the_newest_epoch_wins() -> None:
     book = book_of({"a": (100, 0), "b": (200, 0)})
     book_of({"b": (900, 0), "c": (300, 0)}, worker="1", epoch=2, book=book)
-    found = book.document([portfolio(name) for name in "abcd"], 1, 1, {})
+    found = document(book, [portfolio(name) for name in "abcd"])
     assert found is not None
     assert {key: row["total_equity"] for key, row in rows_of(found).items()} == {"a": 1.0, "b": 9.0, "c": 3.0}
 
@@ -76,4 +60,29 @@ def test_totals_of_an_unknown_layout_or_an_older_seq_are_not_taken() -> None:
 
 
 def test_before_any_worker_speaks_there_is_no_floor() -> None:
-    assert FloorBook().document([portfolio("a")], 1, 1, {}) is None
+    assert document(FloorBook(), [portfolio("a")]) is None
+
+
+def test_figures_stay_with_their_portfolios_while_totals_wait_for_a_newer_layout() -> None:
+    book = book_of({"a": (100, 0), "b": (200, 0)})
+    book.take_layout("0", TotalsLayout(1, 2, ("b", "c", "a")))
+    found = document(book, [portfolio(name) for name in "abc"])
+    assert found is not None
+    assert {key: row["total_equity"] for key, row in rows_of(found).items()} == {"a": 1.0, "b": 2.0}
+
+
+def test_a_join_is_kept_until_the_book_or_a_layout_changes() -> None:
+    book, people = book_of({"a": (100, 0)}), [portfolio(name) for name in "ab"]
+    join = book.join(people)
+    assert book.take_totals("0", totals([(150, 0)], seq=2))
+    assert book.join(people, join) is join
+    assert book.join(list(people), join) is not join
+    book.take_layout("0", TotalsLayout(1, 2, ("b", "a")))
+    assert book.take_totals("0", totals([(1, 0), (2, 0)], seq=3, layout=2))
+    assert book.join(people, join) is not join
+
+
+def test_a_floor_without_portfolios_has_totals_of_nothing() -> None:
+    found = document(book_of({"a": (100, 0)}), [])
+    assert found is not None
+    assert (found.totals["portfolios"], found.totals["best"], found.totals["movers"]) == (0, None, [])

@@ -5,7 +5,8 @@ from uuid import uuid4
 
 import pytest
 
-from api.live.protocol import BadRequest, parse_stream, parse_subscribe, parse_unsubscribe, request_id
+from api.live.codes import BadRequest
+from api.live.protocol import SubscribeRequest, UnsubscribeRequest, parse, parse_stream, request_id
 
 ID = "7b6f3c52-1111-4222-8333-444455556666"
 
@@ -35,13 +36,13 @@ ID = "7b6f3c52-1111-4222-8333-444455556666"
 )
 def test_malformed_subscribes_are_bad_requests(data: Any) -> None:
     with pytest.raises(BadRequest):
-        parse_subscribe(data)
+        parse(data, SubscribeRequest)
 
 
 @pytest.mark.parametrize("data", [None, {"id": 1}, {"id": 1, "streams": [{"stream": "x"}]}, {"id": 1, "streams": []}])
 def test_malformed_unsubscribes_are_bad_requests(data: Any) -> None:
     with pytest.raises(BadRequest):
-        parse_unsubscribe(data)
+        parse(data, UnsubscribeRequest)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +52,12 @@ def test_malformed_unsubscribes_are_bad_requests(data: Any) -> None:
         "portfolio",
         "portfolio:",
         "portfolio:1",
-        f"quote:{ID}",
+        "quote:",
+        "quote:" + "x" * 33,
+        "quote:a\nb",
+        "demo:",
+        "demo:1",
+        f"alerts:{ID}",
         f"portfolio:{ID.upper()}A",
         f" portfolio:{ID}",
         f"portfolio:{{{ID}}}",
@@ -72,8 +78,15 @@ def test_a_stream_has_one_name_only() -> None:
         parse_stream(f"floor:{str(identifier).upper()}" if str(identifier) != str(identifier).upper() else "floor:x")
 
 
+@pytest.mark.parametrize("text", ["demo", "alerts", "quote:AAPL", "quote:EUR/USD", "quote:BRK.B", f"client:{ID}"])
+def test_every_kind_of_stream_has_a_name(text: str) -> None:
+    assert str(parse_stream(text)) == text
+
+
 def test_a_position_needs_both_numbers() -> None:
-    request = parse_subscribe({"id": 1, "streams": [{"stream": "a", "epoch": 1, "seq": 2}, {"stream": "b", "seq": 2}]})
+    request = parse(
+        {"id": 1, "streams": [{"stream": "a", "epoch": 1, "seq": 2}, {"stream": "b", "seq": 2}]}, SubscribeRequest
+    )
     assert [one.position for one in request.streams] == [(1, 2), None]
 
 

@@ -28,6 +28,7 @@ async def goes_on(scene: Scene, follower: Follower, seconds: float) -> None:
     await tick(scene, follower)
     await eventually(lambda: scene.says("database", "failed"), "health says that PostgreSQL is away", AT_ONCE_S)
     await eventually(lambda: scene.says("stream", "failed", "not persisted"), "and that values are not kept", 15)
+    await eventually(lambda: follower.events("heartbeat")[-1]["persisted"] is False, "and clients are told so", 15)
     while time.monotonic() < ends:
         await tick(scene, follower)
 

@@ -8,6 +8,7 @@ import pytest
 from books import create_prices
 from fakes_stream import FakeProducer, FakeStore
 
+from db.live import Watched
 from stream.outbox import Outbox
 from stream.processor import Processor
 from stream.roll import Days
@@ -31,9 +32,9 @@ class SwallowingStore(FakeStore):
         except asyncio.CancelledError:
             return
 
-    async def watched(self) -> set[str]:
+    async def watched(self) -> Watched:
         await self._swallow()
-        return set()
+        return Watched()
 
     async def layout(self, _worker: str) -> None:
         return None

@@ -7,6 +7,7 @@ import pytest
 from books import create_prices, positions, quotes
 from fakes_stream import FakeProducer, FakeStore
 
+from db.live import Watched
 from stream.outbox import Outbox
 from stream.processor import Processor
 from stream.publisher import BACKGROUND_PER_CYCLE, Publisher
@@ -41,7 +42,7 @@ class Cycles:
 
 async def test_a_watched_portfolio_is_published_each_cycle_and_the_others_once_a_second() -> None:
     cycles = Cycles(20)
-    cycles.publisher.watched = {"p3", "p4", "nobody's"}
+    cycles.publisher.watched = Watched(keen=frozenset({"p3", "p4", "nobody's"}))
     for _ in range(40):  # two seconds, from 0.05 s on
         await cycles.turn()
     rounds = [(stored, published) for stored, published in cycles.store.rounds if published]
@@ -84,7 +85,7 @@ async def test_what_waits_for_its_second_is_written_without_another_tick() -> No
 async def test_everything_is_written_again_after_an_outage(watched: set[str]) -> None:
     """Redis may have come back empty: so also what has not changed since is written."""
     cycles = Cycles(5)
-    cycles.publisher.watched = watched
+    cycles.publisher.watched = Watched(keen=frozenset(watched))
     await cycles.turn()
     cycles.store.away = True
     await cycles.turn(SECOND_NS)
