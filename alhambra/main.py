@@ -1,4 +1,4 @@
-"""Be the command line: `alhambra up`, `doctor`, `topics`, `migrate`, `explain`, `replay`, `logs`, `status`.
+"""Be the command line: `alhambra up`, `watch`, `doctor`, `topics`, `migrate`, `explain`, `replay`, `logs`, `status`.
 
 Each command imports what it needs when it is called, so that `alhambra --help` is quick.
 """
@@ -117,6 +117,26 @@ def explain(
         typer.echo(json.dumps(answer, indent=2, ensure_ascii=False))
     matches = all(one["matches"] for one in answer["portfolios"]) if as_json else show(answer, Console())
     raise typer.Exit(0 if matches else 1)
+
+
+@app.command()
+def watch(
+    portfolio: Annotated[
+        str | None, typer.Argument(help="Its id or a part of its name; without it, all that is yours.")
+    ] = None,
+    url: Annotated[str | None, typer.Option(help="Where the platform is, unless in the data folder.")] = None,
+    email: Annotated[
+        str | None, typer.Option(help="Who you are; the password is asked for, or in ALHAMBRA_PASSWORD.")
+    ] = None,
+    demo: Annotated[bool, typer.Option("--demo", help="The public demonstration, for which nobody signs in.")] = False,
+    plain: Annotated[bool, typer.Option("--plain", help="One line an update, as where there is no terminal.")] = False,
+    data: DataOption = HERE,
+) -> None:
+    """Watch a portfolio live, and end it with Ctrl-C."""
+    from alhambra.watch import Wish
+    from alhambra.watch import watch as run_watch
+
+    run_watch(Wish(portfolio, url, email, demo, plain, data))
 
 
 @app.command()
