@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from html import escape
 
 from dashboard.i18n import client_messages, direction, language, locale
+from dashboard.pages.alerts import alert_messages, alerts_panel
 from dashboard.vendor import Vendor
+from dashboard.viewer import current_viewer
 
 # Fetched by the table and the charts when they are first drawn: asked for at once they cost no round trip later.
 LAZY_SCRIPTS = (
@@ -50,7 +52,8 @@ def document(parts: Parts, vendor: Vendor, nonce: str) -> str:
 </head>
 <body>
 {parts.app_entry}
-<script type="application/json" id="messages">{script_json(client_messages())}</script>
+{alerts_panel() if current_viewer.get() else ""}
+<script type="application/json" id="messages">{script_json(client_messages() | alert_messages())}</script>
 <footer>
 {parts.config}
 {parts.scripts}

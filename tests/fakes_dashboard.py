@@ -12,18 +12,25 @@ from http.cookies import SimpleCookie
 from typing import Any
 from uuid import UUID, uuid5
 
+import msgspec
+import numpy as np
 import socketio
 import uvicorn
 from fakes import eventually
 from fastapi import FastAPI
+from floors import Desk
 from starlette.responses import RedirectResponse
 
+from api.live.floor import FloorBook, FloorPortfolio
+from api.live.floor_view import FloorView
+from api.live.protocol import View, parse_stream
 from dashboard.app import create_dashboard
 from dashboard.data import Component, DemoLogin, FloorInfo, Health, IntradayPoint, PortfolioInfo, PriceSource
 from dashboard.security import content_security_policy
 from dashboard.static import StaticAssets
 from dashboard.vendor import ASSETS
 from dashboard.viewer import Viewer, current_nonce, current_viewer
+from db.live import Totals, TotalsLayout
 
 SPACE = UUID(int=2)
 CLIENT = Viewer(uuid5(SPACE, "client"), "client", "Amelia Hart")
@@ -192,13 +199,30 @@ class Book:
             "day_pnl_reference": round(equity * moved * rate, 2), "stale_share": 0.0,
         }  # fmt: skip
 
-    def floor_totals(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        equity, pnl = sum(r["equity_reference"] for r in rows), sum(r["day_pnl_reference"] for r in rows)
-        return {
-            "reference_currency": "USD", "total_equity": round(equity, 2), "day_pnl": round(pnl, 2),
-            "day_pnl_pct": pnl / (equity - pnl) * 100, "portfolios": len(rows), "stale_share": 0.012,
-            "computed_ns": time.time_ns(),
-        }  # fmt: skip
+    def floor_amounts(self, seq: int) -> Totals:
+        """Describe all portfolios as a stream worker does; cents, whatever the currency."""
+        rows = self.floor_rows()
+
+        def column(name: str, scale: int, kind: str) -> bytes:
+            return np.array([round(row[name] * scale, 6) for row in rows]).astype(kind).tobytes()
+
+        cents = [column(name, 100, "<i8") for name in ("total_equity", "day_pnl")]
+        reference = [column(name, 100, "<i8") for name in ("equity_reference", "day_pnl_reference")]
+        percent, stale = column("day_pnl_pct", 1, "<f8"), column("stale_share", 1, "<f8")
+        now = time.time_ns()
+        return Totals(1, seq, now, now, 1, "USD", *cents, percent, *reference, stale)
+
+
+def create_desk() -> Desk:
+    """Make the floor of all invented portfolios, before its first figures."""
+    digits = {"USD": 2, "EUR": 2, "CHF": 2}
+    book = FloorBook()
+    book.take_layout("0", TotalsLayout(1, 1, tuple(str(one.id) for one in PORTFOLIOS)))
+    held = [
+        FloorPortfolio(str(one.id), one.name, one.client_name, one.base_currency, digits[one.base_currency])
+        for one in PORTFOLIOS
+    ]
+    return Desk(book, held)
 
 
 class LiveStage(socketio.AsyncNamespace):  # type: ignore[misc]  # socketio is untyped
@@ -207,6 +231,8 @@ class LiveStage(socketio.AsyncNamespace):  # type: ignore[misc]  # socketio is u
     def __init__(self) -> None:
         super().__init__("/live")
         self.book, self.epoch, self.seq = Book(), 1, 0
+        self.desk = create_desk()
+        self.views: dict[str, FloorView] = {}
         self.streams: dict[str, str] = {}
         self.asked: list[dict[str, Any]] = []
         self.paused = self.silent = False
@@ -219,40 +245,69 @@ class LiveStage(socketio.AsyncNamespace):  # type: ignore[misc]  # socketio is u
 
     async def on_disconnect(self, sid: str, reason: object = None) -> None:
         self.streams.pop(sid, None)
+        self.views.pop(sid, None)
 
     async def on_subscribe(self, sid: str, request: dict[str, Any]) -> dict[str, Any]:
         stream = request["streams"][0]["stream"]
+        if stream == "alerts":  # nothing is ever raised here
+            return {"id": request["id"], "streams": []}
         self.asked.append(request)
         self.streams[sid] = stream
-        await self.emit("snapshot", self.message(stream, {}), to=sid)
-        position = {"stream": stream, "epoch": self.epoch, "seq": self.seq, "recovered": False}
+        if stream.startswith("floor:"):
+            view = msgspec.convert(request["streams"][0]["view"], View)
+            self.views[sid] = FloorView(parse_stream(stream), view, self.desk)
+            self.show_floors()
+        await self.emit("snapshot", self.message(sid, None), to=sid)
+        epoch, seq = self.position(sid)
+        position = {"stream": stream, "epoch": epoch, "seq": seq, "recovered": False}
         return {"id": request["id"], "streams": [position]}
 
     async def on_unsubscribe(self, sid: str, request: dict[str, Any]) -> dict[str, Any]:
         self.streams.pop(sid, None)
+        self.views.pop(sid, None)
         return {"id": request["id"], "streams": request["streams"]}
 
-    def message(self, stream: str, more: dict[str, Any]) -> dict[str, Any]:
-        now, floor = time.time_ns(), stream.startswith("floor:")
-        rows = self.book.floor_rows() if floor else self.book.rows()
-        totals = self.book.floor_totals(rows) if floor else self.book.totals(rows)
-        stamps = {"stream": stream, "epoch": self.epoch, "seq": self.seq, "event_ns": now, "sent_ns": now}
-        return {**stamps, "totals": totals, "rows": rows, **more}
+    def position(self, sid: str) -> tuple[int, int]:
+        """Return where the stream stands that somebody follows."""
+        view = self.views.get(sid)
+        return (self.epoch, self.seq) if view is None else view.state.position
+
+    def message(self, sid: str, prev: int | None) -> dict[str, Any]:
+        """Return a snapshot, or what follows `prev`."""
+        view, now = self.views.get(sid), time.time_ns()
+        if view is not None:
+            found = view.state.snapshot(now) if prev is None else view.state.delta_since(prev, now)
+            return {} if found is None else msgspec.json.decode(found.body, type=dict[str, Any])
+        rows = self.book.rows()
+        stamps = {"stream": self.streams[sid], "epoch": self.epoch, "seq": self.seq, "event_ns": now, "sent_ns": now}
+        more = {} if prev is None else {"prev": prev, "removed": []}
+        return {**stamps, "totals": self.book.totals(rows), "rows": rows, **more}
+
+    def show_floors(self) -> None:
+        """Bring every view up to the newest figures."""
+        if self.desk.book.take_totals("0", self.book.floor_amounts(self.seq + 1)):
+            self.desk.turn()
+        for view in self.views.values():
+            view.refresh()
 
     async def tick(self) -> None:
         """Move the book by one step and send everyone what follows."""
         self.book.step()
+        before = {sid: self.position(sid)[1] for sid in self.streams}
         self.seq += 1
+        self.show_floors()
         if self.drop_next:
             self.drop_next -= 1
             return
-        for sid, stream in list(self.streams.items()):
-            await self.emit("delta", self.message(stream, {"prev": self.seq - 1, "removed": []}), to=sid)
+        messages = {sid: self.message(sid, prev) for sid, prev in before.items()}
+        for sid, message in messages.items():
+            await self.emit("delta", message, to=sid)
 
     async def beat(self) -> None:
         """Send the heartbeat with the newest positions."""
         for sid, stream in list(self.streams.items()):
-            position = {"epoch": self.epoch, "seq": self.seq}
+            epoch, seq = self.position(sid)
+            position = {"epoch": epoch, "seq": seq}
             await self.emit(
                 "heartbeat", {"sent_ns": time.time_ns(), "source": self.source, "streams": {stream: position}}, to=sid
             )

@@ -156,17 +156,21 @@ def _text_holds(condition: Condition, join: FloorJoin) -> Mask:
 
 
 def _window(view: View, figures: FloorFigures, found: Indices, first: int, count: int) -> Indices:
-    """Sort no more than can stand in the window: the rows between its first and its last by the first column."""
+    """Sort no more than can stand in the window: what lies between its first and its last row, column by column."""
     if not view.sort or not count:
         return found[first : first + count].copy()
     keys = [_key(one.column, figures) for one in view.sort]
     keys = [-key if one.descending else key for one, key in zip(view.sort, keys, strict=True)]
-    leading = keys[0][found]
-    edges = [first, first + count - 1]
-    low, high = np.partition(leading, edges)[edges]
-    near = found[(leading >= low) & (leading <= high)]
+    near, skipped = found, first
+    for key in keys:
+        values = key[near]
+        edges = [skipped, skipped + count - 1]
+        low, high = np.partition(values, edges)[edges]
+        skipped -= int(np.count_nonzero(values < low))
+        near = near[(values >= low) & (values <= high)]
+        if low != high:
+            break
     order = np.lexsort([key[near] for key in reversed(keys)])  # stable, and `near` is in the order of the floor
-    skipped = first - int(np.count_nonzero(leading < low))
     window: Indices = near[order[skipped : skipped + count]]
     return window
 

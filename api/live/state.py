@@ -11,6 +11,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 import msgspec
@@ -87,7 +88,8 @@ class StreamState:
         self._names: tuple[str, ...] = ()
         self._totals: _Record | None = None
         self._rows: dict[str, _Record] = {}
-        # of keys that are gone: from which seq to which they were there, so that only who holds one is told
+        # of keys that are gone: from which seq to which they were there, so that only who holds one is told;
+        # those that went last stand last, for through a window many rows come and go
         self._gone: dict[str, list[tuple[int, int]]] = {}
         self._seqs = array("q")  # at which a client can stand, ascending
         self._encoded: dict[tuple[int | None, Selection], Message | None] = {}
@@ -110,6 +112,7 @@ class StreamState:
         self._seqs.append(document.seq)
         if len(self._seqs) > POSITIONS_KEPT:
             del self._seqs[0]
+            self._forget_gone()
         self._encoded = {}
         return True
 
@@ -160,7 +163,7 @@ class StreamState:
             raise LookupError(f"{prev} is no position of {self.stream}")
         totals = selection.of_totals(record.since(prev, self._names)) if record.newest > prev else {}
         rows = self._rows_since(prev, document.columns, selection) if self._rows else []
-        gone = [key for key in self._gone if key not in self._rows and self._was_there(key, prev)] if self._gone else []
+        gone = self._removed_since(prev) if self._gone else []
         if selection is not EVERYTHING and not (totals or rows or gone):
             return None
         content = {
@@ -194,8 +197,17 @@ class StreamState:
             raise LookupError(f"{self.stream} has no document yet")
         return self._document, self._totals
 
+    def _removed_since(self, prev: int) -> list[str]:
+        went = takewhile(lambda key: self._gone[key][-1][1] > prev, reversed(self._gone))
+        return [key for key in went if key not in self._rows and self._was_there(key, prev)]
+
     def _was_there(self, key: str, seq: int) -> bool:
         return any(born <= seq < gone for born, gone in self._gone[key])
+
+    def _forget_gone(self) -> None:
+        """Forget what went before the oldest position at which a client can stand."""
+        while self._gone and self._gone[first := next(iter(self._gone))][-1][1] <= self._seqs[0]:
+            del self._gone[first]
 
     def _take_totals(self, document: Document) -> None:
         values = tuple(document.totals.values())
@@ -209,7 +221,7 @@ class StreamState:
         for key in self._rows.keys() - document.rows.keys():
             row = self._rows.pop(key)
             oldest = self._seqs[0]  # who stood before is not answered with a delta
-            there = [one for one in self._gone.get(key, ()) if one[1] > oldest]
+            there = [one for one in self._gone.pop(key, ()) if one[1] > oldest]
             self._gone[key] = [*there, (row.born, document.seq)]
         for key, values in document.rows.items():
             held = self._rows.get(key)

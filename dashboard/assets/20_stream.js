@@ -11,6 +11,7 @@
       this.eventNs = 0;
       this.totals = {};
       this.rows = new Map();
+      this.asks = {}; // what is wanted of the stream: `fields`, `view`
       this.forget();
     }
 
@@ -23,7 +24,8 @@
     }
 
     position() {
-      return this.epoch === null ? { stream: this.name } : { stream: this.name, epoch: this.epoch, seq: this.seq };
+      const asked = { stream: this.name, ...this.asks };
+      return this.epoch === null ? asked : { ...asked, epoch: this.epoch, seq: this.seq };
     }
 
     snapshot(message) {

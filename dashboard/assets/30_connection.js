@@ -56,6 +56,11 @@
       if (stream && this.socket.connected) this.subscribe();
     }
 
+    // Ask anew for a stream of which something else is wanted.
+    renew(stream) {
+      if (stream === this.stream && this.socket.connected) this.subscribe();
+    }
+
     subscribe() {
       const stream = this.stream;
       if (!stream) return;

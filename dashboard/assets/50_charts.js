@@ -3,7 +3,7 @@
   "use strict";
   const MOST_POINTS = 5000;
   const MOST_PARTS = 9;
-  const MOST_MOVERS = 10;
+  const MOVERS_MS = 3000; // bars that never rest cannot be read, and drawing them is the page's largest single cost
   const OTHER_COLOUR = "#56617a";
 
   const plot = (name) => {
@@ -99,12 +99,12 @@
   class Movers {
     show(stream) {
       const found = plot("movers");
-      if (!found || !stream.rows.size) return;
-      const rows = [...stream.rows.values()].filter((row) => row.day_pnl_reference);
-      rows.sort((a, b) => Math.abs(b.day_pnl_reference) - Math.abs(a.day_pnl_reference));
-      const first = rows.slice(0, MOST_MOVERS);
+      const first = stream.totals.movers;
+      if (!found || !first || (found === this.found && Date.now() - this.drawnAt < MOVERS_MS)) return;
       const up = token("--up");
       const down = token("--down");
+      this.found = found;
+      this.drawnAt = Date.now();
       Plotly.restyle(found, {
         x: [first.map((row) => row.day_pnl_reference)],
         y: [first.map((row) => `${row.client} · ${row.name}`)],

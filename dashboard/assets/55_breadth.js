@@ -2,22 +2,15 @@
 (() => {
   "use strict";
 
-  function breadth(rows) {
-    const up = rows.filter((row) => row.day_pnl_reference > 0);
-    const down = rows.filter((row) => row.day_pnl_reference < 0);
-    const sum = (some) => some.reduce((total, row) => total + row.day_pnl_reference, 0);
-    const byPercent = [...rows].sort((a, b) => b.day_pnl_pct - a.day_pnl_pct);
-    const [best, worst] = [byPercent.at(0), byPercent.at(-1)];
-    const whole = rows.length || 1;
-    draw([up.length / whole, (rows.length - up.length - down.length) / whole, down.length / whole], best, worst);
+  function breadth(totals) {
+    const { portfolios, gainers, losers, best, worst } = totals;
+    const unmoved = portfolios - gainers - losers;
+    const whole = portfolios || 1;
+    draw([gainers / whole, unmoved / whole, losers / whole], best, worst);
     return {
-      gainers: up.length,
-      losers: down.length,
-      unmoved: rows.length - up.length - down.length,
-      gainers_share: up.length / whole,
-      losers_share: down.length / whole,
-      gained: sum(up),
-      lost: sum(down),
+      unmoved,
+      gainers_share: gainers / whole,
+      losers_share: losers / whole,
       best: best && best.day_pnl_pct,
       worst: worst && worst.day_pnl_pct,
     };

@@ -15,7 +15,7 @@
       this.currency = root.dataset.currency;
       this.key = root.dataset.key;
       this.stream = new alhambra.Stream(root.dataset.stream, this.key);
-      this.table = new alhambra.Table(root);
+      this.table = this.key === "symbol" ? new alhambra.Table(root) : new alhambra.FloorTable(root, this.stream, () => connection.renew(this.stream));
       this.charts = this.key === "symbol" ? [new alhambra.Intraday(), new alhambra.Allocation(root)] : [new alhambra.Movers()];
       this.shown = new Map();
     }
@@ -52,7 +52,7 @@
     derived() {
       const { total_equity: equity, market_value: invested } = this.stream.totals;
       if (this.key === "symbol") return { invested_share: equity ? invested / equity : 0 };
-      return alhambra.breadth([...this.stream.rows.values()]);
+      return this.stream.epoch === null ? {} : alhambra.breadth(this.stream.totals);
     }
 
     draw() {
@@ -69,6 +69,8 @@
   const connection = new alhambra.Connection(schedule, (why) => {
     if (page) page.root.dataset.refused = alhambra.messages[why];
   });
+
+  alhambra.connection = connection;
 
   function schedule() {
     if (scheduled) return;
@@ -109,11 +111,15 @@
     const button = event.target.closest && event.target.closest(".choice");
     if (!button || !page) return;
     for (const one of button.parentElement.children) one.setAttribute("aria-pressed", String(one === button));
-    const { dimension, rank } = button.dataset;
+    const { dimension, rank, movement } = button.dataset;
     if (dimension) page.charts.at(-1).choose(dimension);
     if (rank) page.table.rankBy(rank);
-    if (rank) page.stream.dirty = true;
+    if (movement) page.table.move(movement);
     page.draw();
+  });
+
+  document.addEventListener("input", (event) => {
+    if (event.target.id === "find" && page) page.table.find(event.target.value);
   });
 
   setInterval(look, LOOK_MS);

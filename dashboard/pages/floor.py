@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from dash import dcc, html
 
@@ -12,8 +13,21 @@ from dashboard.i18n import gettext as _
 from dashboard.pages.attributes import attributes
 from dashboard.pages.notice import source_notice
 from dashboard.pages.panel import chart, choices, panel
-from dashboard.pages.table import flashing_column, number_column, signed_column, table, text_column
+from dashboard.pages.table import flashing_column, long_table, number_column, signed_column, text_column
 from dashboard.pages.tile import number, tile
+
+FIELDS = (
+    "name",
+    "client",
+    "base_currency",
+    "total_equity",
+    "day_pnl",
+    "day_pnl_pct",
+    "equity_reference",
+    "day_pnl_reference",
+    "stale_share",
+)
+"""What the table asks of a floor's rows; `dashboard/assets/45_floor_table.js` leaves out what it does not show."""
 
 
 def floor_page(floor: FloorInfo, floors: Sequence[FloorInfo], source: PriceSource) -> html.Div:
@@ -23,7 +37,7 @@ def floor_page(floor: FloorInfo, floors: Sequence[FloorInfo], source: PriceSourc
         [
             heading(floor, floors, source),
             html.Div(tiles(), className="tiles"),
-            panel("book", _("Portfolios"), book(currency), beside=ranking()),
+            panel("book", _("Portfolios"), book(currency), beside=seeking()),
             panel("movers", _("What moves the book"), chart("movers", movers_figure((), currency))),
             panel("breadth", _("Breadth"), breadth()),
         ],
@@ -34,7 +48,7 @@ def floor_page(floor: FloorInfo, floors: Sequence[FloorInfo], source: PriceSourc
             data_currency=currency,
             data_key="portfolio_id",
             data_table="book",
-            data_ranked="percent",
+            data_columns=",".join(FIELDS),
         ),
     )
 
@@ -73,7 +87,7 @@ def tiles() -> list[html.Div]:
 
 
 def book(currency: str) -> html.Div:
-    """Return the table of portfolios; what moved most stands on top."""
+    """Return the table of portfolios, of which only those on the screen are followed; what moved most stands on top."""
     columns = [
         text_column("client", _("Client"), 132, pinned="left", cellClass="symbol"),
         text_column("name", _("Portfolio"), 130, flex=1, minWidth=96),
@@ -84,13 +98,22 @@ def book(currency: str) -> html.Div:
         flashing_column("equity_reference", _("Equity, %s") % currency, 116, "money"),
         signed_column("day_pnl_reference", _("Day P&L, %s") % currency, 112, "signed"),
         number_column("stale_share", _("Stale"), 62, "share"),
-        {"field": "rank", "hide": True, "sort": "desc"},
+        {"field": "rank", "hide": True, "sort": "desc"},  # stands for what "moved most" means: see `ranking`
     ]
     return html.Div(
-        table("book", "portfolio_id", columns, rowClass="link"),
+        long_table("book", columns, rowClass="link", localeText={"noRowsToShow": _("No portfolio matches.")}),
         className="fill",
         **attributes(data_wide="base_currency,total_equity,day_pnl,equity_reference,stale_share"),
     )
+
+
+def seeking() -> list[Any]:
+    """Return what narrows the table down, and what orders it."""
+    label = _("Find a client or a portfolio")
+    find = dcc.Input(id="find", type="search", placeholder=label, maxLength=64, autoComplete="off", className="find")
+    movements = {"all": _("All"), "up": _("Gainers"), "down": _("Losers")}
+    shown = html.Span([number("view_rows", "count")], className="shown")
+    return [shown, html.Label([html.Span(label), find]), choices("movement", movements, "all"), ranking()]
 
 
 def ranking() -> html.Div:

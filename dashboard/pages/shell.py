@@ -6,6 +6,7 @@ from dash import dcc, html
 
 from dashboard.i18n import client_messages
 from dashboard.i18n import gettext as _
+from dashboard.pages.alerts import bell
 from dashboard.pages.attributes import attributes
 from dashboard.viewer import Viewer, current_viewer
 
@@ -29,7 +30,7 @@ def brand() -> dcc.Link:
 
 
 def controls(viewer: Viewer | None) -> list[html.Div]:
-    """Return what stands at the end of the head: how live the page is, colours, who is signed in, the way out."""
+    """Return the end of the head: how live the page is, alerts, colours, who is signed in, the way out."""
     texts = client_messages()
     state = html.Div(
         [html.B(), html.Span(texts["connecting"]), html.Span(className="age number")],
@@ -49,7 +50,7 @@ def controls(viewer: Viewer | None) -> list[html.Div]:
         html.Button(_("Sign out"), type="submit", className="plain"), action="/session/end", method="POST"
     )
     name = html.Span(viewer.name if viewer else "", className="who")
-    return [html.Div([state, colours, name, way_out], className="controls")]
+    return [html.Div([state, bell(), colours, name, way_out], className="controls")]
 
 
 def navigation(viewer: Viewer, path: str) -> list[dcc.Link]:

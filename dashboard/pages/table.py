@@ -16,7 +16,10 @@ THEME = (
     "browserColorScheme:'inherit',valueChangeValueHighlightBackgroundColor:'transparent'})"
 )
 SIGN = {"up": {"function": "params.value > 0"}, "down": {"function": "params.value < 0"}}
-FLASH = {"flash-up": {"function": "params.data.moved > 0"}, "flash-down": {"function": "params.data.moved < 0"}}
+FLASH = {
+    "flash-up": {"function": "params.data && params.data.moved > 0"},
+    "flash-down": {"function": "params.data && params.data.moved < 0"},
+}
 
 
 def text_column(field: str, title: str, width: int, **changes: Any) -> dict[str, Any]:
@@ -49,6 +52,22 @@ def flashing_column(field: str, title: str, width: int, kind: str, **changes: An
 
 def table(name: str, key: str, columns: list[dict[str, Any]], **options: Any) -> dash_ag_grid.AgGrid:
     """Return an empty table whose rows, told apart by `key`, the live stream brings."""
+    return _grid(name, columns, options, rowData=[], getRowId=f"params.data.{key}")
+
+
+def long_table(name: str, columns: list[dict[str, Any]], **options: Any) -> dash_ag_grid.AgGrid:
+    """Return an empty table of any length: the live stream brings the rows that stand on the screen."""
+    blocks = {
+        "cacheBlockSize": 100,
+        "maxBlocksInCache": 10,
+        "maxConcurrentDatasourceRequests": -1,  # no limit: the page answers at once, and sorting loses count of them
+        "infiniteInitialRowCount": 40,  # as many as a screen shows: they stay while another order is on its way
+        "rowBuffer": 4,
+    }
+    return _grid(name, columns, blocks | options, rowModelType="infinite")
+
+
+def _grid(name: str, columns: list[dict[str, Any]], options: dict[str, Any], **more: Any) -> dash_ag_grid.AgGrid:
     settings: dict[str, Any] = {
         "theme": {"function": THEME},
         "enableRtl": direction() == "rtl",
@@ -64,10 +83,9 @@ def table(name: str, key: str, columns: list[dict[str, Any]], **options: Any) ->
     return dash_ag_grid.AgGrid(
         id=name,
         columnDefs=columns,
-        rowData=[],
-        getRowId=f"params.data.{key}",
         defaultColDef={"sortable": True, "resizable": True, "suppressHeaderMenuButton": True},
         dashGridOptions=settings | options,
         className="table",
         style={"height": "100%"},
+        **more,
     )

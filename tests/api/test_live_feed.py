@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import httpx
 from fakes import eventually, open_server
-from fakes_api import PASSWORD, Cast, ask, create_valuation, email, live_client, open_api, publish
+from fakes_api import Cast, create_valuation, open_api, publish
+from fakes_live import holds, open_live, sign_in
 
 from alhambra.embedded.valkey import ValkeyServer
 from alhambra.ports import free_port
@@ -124,29 +124,29 @@ async def test_a_link_that_is_cut_begins_anew_with_what_is_followed_since(redis_
 
 
 async def test_clients_stay_and_catch_up_when_redis_goes_and_comes_back(
-    cast: Cast, module_postgres_url: str, tmp_path: Path
+    cast: Cast, module_postgres_url: str, tmp_path: Path, transport: str
 ) -> None:
     server = ValkeyServer(tmp_path / "valkey", free_port(), "test")
     server.prepare()
     log = tmp_path / "valkey.log"
-    store = LiveStore(create_redis(server.url, "tests"))
+    redis = create_redis(server.url, "tests")
+    store = LiveStore(redis)
     stream = f"portfolio:{cast.growth}"
-    async with open_api(module_postgres_url, server.url, live_heartbeat_s=0.1) as api:
+    first, second = (create_valuation(cast.growth, {"AAPL": (seq, 0)}, seq=seq) for seq in (1, 2))
+    async with AsyncExitStack() as stack:
+        api = await stack.enter_async_context(open_api(module_postgres_url, server.url, live_heartbeat_s=0.1))
         with open_server(server.launch(), log):
             await eventually(server.answers)
-            await publish(store, create_valuation(cast.growth, {"AAPL": (1, 0)}, seq=1))
-            async with httpx.AsyncClient(base_url=api.url) as web:
-                answer = await web.post("/api/auth/login", json={"email": email("ana"), "password": PASSWORD})
-            client_context = live_client(api.url, auth={"token": answer.json()["token"]})
-            client, follower = await client_context.__aenter__()
-            await ask(client, "subscribe", {"id": 1, "streams": [{"stream": stream}]})
-            await eventually(lambda: follower.positions.get(stream) == (1, 1))
-        refused = await ask(client, "subscribe", {"id": 2, "streams": [{"stream": f"portfolio:{cast.income}"}]})
-        assert refused["error"]["code"] == 3002
+            await publish(store, first)
+            client = await stack.enter_async_context(open_live(transport, api.url, await sign_in(api.url, "ana")))
+            await client.subscribe(stream)
+            await eventually(lambda: holds(client.follower, first))
+        refused = await client.subscribe(f"portfolio:{cast.income}")
+        assert (refused["error"]["code"], refused["error"]["name"]) == (3002, "temporarily_unavailable")
         with open_server(server.launch(), log):
             await eventually(server.answers)
-            await publish(store, create_valuation(cast.growth, {"AAPL": (2, 0)}, seq=2))
-            await eventually(lambda: follower.positions[stream] == (1, 2))
-            assert follower.gaps == 0
-            await client_context.__aexit__(None, None, None)
-    await store._redis.aclose()
+            await publish(store, second)
+            await eventually(lambda: holds(client.follower, second))
+            assert client.follower.gaps == 0
+            await client.close()
+    await redis.aclose()

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import orjson
 import pytest
-from fakes_api import Follower
+from fakes_live import Follower
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -129,3 +130,20 @@ def test_without_a_document_there_is_nothing_to_say() -> None:
     assert state.position == (0, 0)
     with pytest.raises(LookupError):
         state.snapshot(1)
+
+
+def test_rows_that_come_and_go_for_ever_cost_no_more_memory_and_are_removed_for_who_held_them() -> None:
+    state = StreamState("portfolio:x", "symbol")
+    tracemalloc.start()
+    used = []
+    for seq in range(8 * POSITIONS_KEPT):
+        state.apply(document({f"S{seq % 5_000}": (1, 0), "A" if seq % 2 else "B": (1, 0)}, 1, seq))
+        if seq % POSITIONS_KEPT == POSITIONS_KEPT - 1:
+            used.append(tracemalloc.get_traced_memory()[0])
+    tracemalloc.stop()
+    assert used[-1] < 1.5 * max(used[:4])
+    oldest = seq - POSITIONS_KEPT + 1
+    assert state.can_continue((1, oldest))
+    delta = state.delta_since(oldest, 1)
+    assert delta is not None
+    assert orjson.loads(delta.body)["removed"] == ["B" if seq % 2 else "A", f"S{oldest % 5_000}"]

@@ -81,10 +81,23 @@ async def test_the_newest_tick_is_in_the_page_within_a_second(platform: dict[str
     """Run with -s to see the figures that README quotes: event of the newest tick to its merge, before the paint."""
     await sign_in(tab, platform, "client")
     await tab.value("__alhambra.latenciesMs.length = 0")
-    latencies = sorted(await tab.until("__alhambra.latenciesMs.length >= 100 && __alhambra.latenciesMs", 60))
+    latencies = sorted(await tab.until("__alhambra.latenciesMs.length >= 50 && __alhambra.latenciesMs", 60))
     p50, p99 = latencies[len(latencies) // 2], latencies[int(0.99 * (len(latencies) - 1))]
     print(f"tick to browser over {len(latencies)} updates: p50 {p50:.0f} ms, p99 {p99:.0f} ms")
     assert p50 < 1000
+
+
+async def test_an_alert_that_is_set_on_the_page_rings(platform: dict[str, Any], tab: Tab) -> None:
+    """A rule whose value is there already is raised at once: page, REST, ledger, worker, Redis, socket, page."""
+    await sign_in(tab, platform, "client")
+    await tab.until("document.querySelector('#bell[popovertarget]')")
+    await tab.page.click("#bell")
+    await tab.page.select_option("#alert-form [name=kind]", "total_equity")
+    await tab.page.fill("#alert-form [name=threshold]", "1")
+    await tab.page.click("#alert-form button")
+    await tab.until("document.querySelector('#alert-rules .rule')")
+    await tab.until("document.querySelector('#alert-list .alert')")
+    assert tab.complaints == []
 
 
 async def test_an_advisor_sees_the_whole_book_move(platform: dict[str, Any], tab: Tab) -> None:

@@ -6,29 +6,31 @@ from fakes_dashboard import PORTFOLIOS, Stage
 from tabs import OpenTab
 
 RANKED = """(() => {
-  const shown = [];
-  dash_ag_grid.getApi("book").forEachNodeAfterFilterAndSort((node) => shown.push(Math.abs(node.data.FIELD)));
-  return shown.length > 0 && shown.every((value, i) => i === 0 || shown[i - 1] >= value);
-})()"""
+  const api = dash_ag_grid.getApi("book");
+  const shown = [...Array(COUNT).keys()].map((i) => Math.abs(api.getDisplayedRowAtIndex(i)?.data?.FIELD));
+  return shown.every((value, i) => value >= 0 && (i === 0 || shown[i - 1] >= value));
+})()""".replace("COUNT", str(len(PORTFOLIOS)))
 
 
 async def test_what_moved_most_stands_on_top(stage: Stage, open_tab: OpenTab) -> None:
     tab = await open_tab("advisor")
     await tab.live()
     stage.live.paused = True
-    await tab.until(RANKED.replace("FIELD", "day_pnl_pct"))
     await tab.page.click("[data-rank=amount]")
     await tab.until(RANKED.replace("FIELD", "day_pnl_reference"))
+    await tab.page.click("[data-rank=percent]")
+    await tab.until(RANKED.replace("FIELD", "day_pnl_pct"))
     assert tab.complaints == []
 
 
 async def test_the_tiles_count_the_book(stage: Stage, open_tab: OpenTab) -> None:
     tab = await open_tab("advisor")
     await tab.live()
-    counts = [
-        int(await tab.until(f"document.querySelector('[data-field={field}]').textContent"))
-        for field in ("portfolios", "gainers", "losers", "unmoved")
-    ]
+    texts = (
+        "['portfolios', 'gainers', 'losers', 'unmoved'].map((name) => document.querySelector(`[data-field=${name}]`))"
+    )
+    read = f"{texts}.every((one) => one.textContent) && {texts}.map((one) => one.textContent)"  # at one moment
+    counts = [int(text) for text in await tab.until(read)]
     assert counts[0] == len(PORTFOLIOS)
     assert sum(counts[1:]) == counts[0]
 
