@@ -89,11 +89,11 @@ def tiles() -> list[html.Div]:
 def book(currency: str) -> html.Div:
     """Return the table of portfolios, of which only those on the screen are followed; what moved most stands on top."""
     columns = [
-        text_column("client", _("Client"), 132, pinned="left", cellClass="symbol"),
-        text_column("name", _("Portfolio"), 130, flex=1, minWidth=96),
-        text_column("base_currency", _("Currency"), 82),
+        text_column("client", _("Client"), 128, pinned="left", cellClass="symbol"),
+        text_column("name", _("Portfolio"), 126, flex=1, minWidth=96),
+        text_column("base_currency", _("Currency"), 76),
         number_column("total_equity", _("Equity"), 114, "money"),
-        signed_column("day_pnl", _("Day P&L"), 96, "signed"),
+        signed_column("day_pnl", _("Day P&L"), 108, "signed"),
         signed_column("day_pnl_pct", _("Day %"), 74, "percent"),
         flashing_column("equity_reference", _("Equity, %s") % currency, 116, "money"),
         signed_column("day_pnl_reference", _("Day P&L, %s") % currency, 112, "signed"),
