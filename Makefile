@@ -15,7 +15,7 @@ NO_PYTHON := Alhambra needs Python 3.11 or newer, and none is on the PATH: insta
 NO_VENV := This Python cannot make a virtual environment: install its venv module (on Debian and Ubuntu: apt-get install python3-venv).
 BUILT_FROM := pyproject.toml hatch_build.py $(wildcard dashboard/frontend/*.js*) $(wildcard dashboard/locale/*/*/*.po)
 
-.PHONY: run install dev test check bench bench-ratios test-kafka java chromium requirements clean
+.PHONY: run install dev test check bench bench-ratios bench-peers soak test-kafka java chromium requirements clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/installed
@@ -40,10 +40,22 @@ bench: $(VENV)/installed
 	$(BIN)/alhambra bench pipeline
 	$(BIN)/alhambra bench pipeline --portfolios 84 --max-hz 20
 	$(BIN)/alhambra bench encodings
+	$(BIN)/alhambra bench fanout
+	$(BIN)/alhambra bench fanout --rooms own
+	$(BIN)/alhambra bench fanout --clients 5000 --transport websocket
 
 # The same as ratios within one run, which hold on any machine; nothing fails on a time.
 bench-ratios: $(VENV)/installed-dev
 	@exec $(BIN)/python -m pytest tests/benchmarks --benchmark-enable --benchmark-only -s $(ARGS)
+
+# What one core of the web process delivers, beside Node's socket.io under the same load: some eight minutes.
+bench-peers: $(VENV)/installed-dev
+	@exec $(BIN)/python -m pytest tests/benchmarks/test_fanout.py --benchmark-enable -s $(ARGS)
+
+# Ten minutes (SOAK_SECONDS) of all that can happen to it, with 200 clients (SOAK_CLIENTS): every client must hold what
+# the bank holds after each fault, and memory must not grow; it is drawn in SOAK_DIR, .soak where that is not set.
+soak: $(VENV)/installed-dev
+	@SOAK_SECONDS="$${SOAK_SECONDS:-600}" $(BIN)/python -m pytest tests/live/test_soak.py -s $(ARGS)
 
 # On Apache Kafka: the one that KAFKA_BOOTSTRAP_SERVERS names, which must hold none of our topics; else one that Maven
 # fetches, once, and Java runs. Without them the tests skip, unless CI=true: then that is a failure. They take some four

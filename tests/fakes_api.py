@@ -1,4 +1,4 @@
-"""A small bank in the database, valuations for it as the stream would write them, and clients of the live stream."""
+"""A small bank in the database, valuations for it as the stream would write them, and a web process to serve them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import asyncpg
 import msgspec
 import numpy as np
 import orjson
-import socketio
 import uvicorn
 from argon2 import PasswordHasher
 
@@ -230,81 +229,6 @@ async def publish_totals(
             stale_share=np.zeros(len(equity), "<f8").tobytes(),
         ),
     )
-
-
-class Follower:
-    """Keep what a client of the live stream must: the state of each stream, by the protocol's rules."""
-
-    def __init__(self) -> None:
-        self.positions: dict[str, tuple[int, int]] = {}
-        self.totals: dict[str, dict[str, Any]] = {}
-        self.rows: dict[str, dict[str, dict[str, Any]]] = {}
-        self.gaps = 0
-        self.received: list[tuple[str, dict[str, Any]]] = []
-
-    def take(self, event: str, message: dict[str, Any]) -> None:
-        """Apply a message."""
-        self.received.append((event, message))
-        if event == "snapshot":
-            self._replace(message)
-        elif event == "delta":
-            self._merge(message)
-
-    def events(self, kind: str) -> list[dict[str, Any]]:
-        """Return the messages of a kind, in order."""
-        return [message for event, message in self.received if event == kind]
-
-    def _replace(self, message: dict[str, Any]) -> None:
-        stream = message["stream"]
-        key = key_of(stream)
-        self.positions[stream] = (message["epoch"], message["seq"])
-        self.totals[stream] = dict(message["totals"])
-        self.rows[stream] = {row[key]: dict(row) for row in message["rows"]}
-
-    def _merge(self, message: dict[str, Any]) -> None:
-        stream = message["stream"]
-        key = key_of(stream)
-        if self.positions.get(stream) != (message["epoch"], message["prev"]):
-            self.gaps += 1
-            return
-        self.positions[stream] = (message["epoch"], message["seq"])
-        self.totals[stream].update(message["totals"])
-        for gone in message["removed"]:
-            del self.rows[stream][gone]
-        for row in message["rows"]:
-            self.rows[stream].setdefault(row[key], {}).update(row)
-
-
-def key_of(stream: str) -> str:
-    """Return the field that names a row."""
-    return "portfolio_id" if stream.startswith("floor:") else "symbol"
-
-
-@asynccontextmanager
-async def live_client(url: str, auth: dict[str, Any] | None = None, cookie: str | None = None) -> AsyncIterator[Any]:
-    """Connect a Socket.IO client; it yields (client, follower)."""
-    client = socketio.AsyncClient(reconnection=False)
-    follower = Follower()
-    for event in ("snapshot", "delta", "heartbeat", "revoked", "closing"):
-        client.on(event, _taker(follower, event), namespace="/live")
-    headers = {} if cookie is None else {"Cookie": cookie}
-    await client.connect(url, headers=headers, auth=auth, transports=["websocket"], namespaces=["/live"])
-    try:
-        yield client, follower
-    finally:
-        await client.disconnect()
-
-
-def _taker(follower: Follower, event: str) -> Any:
-    async def take(message: dict[str, Any]) -> None:
-        follower.take(event, message)
-
-    return take
-
-
-async def ask(client: Any, event: str, data: Any) -> Any:
-    """Send a request and return its acknowledgement."""
-    return await client.call(event, data, namespace="/live", timeout=10)
 
 
 def api_settings(postgres_url: str, redis_url: str, port: int, **more: Any) -> ApiSettings:

@@ -17,7 +17,8 @@ from typing import Any
 import httpx
 import psutil
 from fakes import eventually, open_server
-from fakes_api import CHEAP, PASSWORD, SECRET, Follower, ask, live_client
+from fakes_api import CHEAP, PASSWORD, SECRET
+from fakes_live import Follower, open_live
 from fakes_stream import Stage, open_stage
 
 from alhambra.embedded.broker import open_broker
@@ -190,10 +191,10 @@ class Scene:
         """Follow the portfolio as a client does."""
         stream = f"portfolio:{self.portfolio}"
         token = self.web.headers["Authorization"].removeprefix("Bearer ")
-        async with live_client(str(self.web.base_url), {"token": token}) as (client, follower):
-            answer = await ask(client, "subscribe", {"id": 1, "streams": [{"stream": stream}]})
+        async with open_live("socketio", str(self.web.base_url), {"token": token}) as client:
+            answer = await client.subscribe(stream, max_hz=4)
             assert "error" not in answer, answer
-            yield follower
+            yield client.follower
 
     async def is_shown(self, follower: Follower) -> bool:
         """Say whether a client holds the newest value, without having missed a change."""

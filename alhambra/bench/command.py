@@ -4,12 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from enum import StrEnum
 from typing import Annotated
 
 import msgspec
 import typer
 
 app = typer.Typer(help="Measure this machine with our own code.", no_args_is_help=True)
+
+
+class Rooms(StrEnum):
+    """Say whether clients share a stream."""
+
+    SHARED = "shared"
+    OWN = "own"
+
+
+class Transport(StrEnum):
+    """Name what carries the stream."""
+
+    SOCKETIO = "socketio"
+    WEBSOCKET = "websocket"
+
 
 JsonOption = Annotated[bool, typer.Option("--json", help="One line of JSON on standard output.")]
 
@@ -44,6 +60,24 @@ def pipeline(
 
     load = Load(rate, portfolios, min(clients, portfolios), max_hz)
     _print(asyncio.run(measure_pipeline(load, seconds)), as_json)
+
+
+@app.command()
+def fanout(
+    clients: Annotated[int, typer.Option(min=1, max=20_000)] = 2_000,
+    hz: Annotated[float, typer.Option(min=0.1, max=20, help="Messages a second to each client.")] = 4.0,
+    rooms: Annotated[Rooms, typer.Option(help="One stream for all clients, or one for each.")] = Rooms.SHARED,
+    transport: Annotated[Transport, typer.Option()] = Transport.SOCKETIO,
+    seconds: Annotated[float, typer.Option(min=1)] = 10.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Deliver quotes through Redis and one web process on one core to socket clients of a process of their own."""
+    from alhambra.bench.fanout import FanoutLoad, measure_fanout
+
+    run = asyncio.run(measure_fanout(FanoutLoad(clients, hz, rooms.value, transport.value), seconds))
+    _print(run.figures, as_json)
+    if not as_json:
+        _print(run.circumstances, as_json)
 
 
 @app.command()

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from alhambra.bench.swarm import Seen, Task
+from alhambra.bench.swarm import Seen, Settled, Task
 from alhambra.launch import python_module
 from alhambra.private_file import write_private
 
@@ -32,14 +32,21 @@ class Crowd:
 
     def begin(self) -> None:
         """Have it count from now on."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(b"begin\n")
+        self._tell("begin")
 
     async def end(self) -> Seen:
         """Return what the clients saw since `begin`."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(b"end\n")
+        self._tell("end")
         return msgspec.json.decode(await _line(self._process), type=Seen)
+
+    async def settle(self, newest_ns: int) -> Settled:
+        """Wait until every client holds what happened at `newest_ns`, ten seconds at most; return what is missing."""
+        self._tell(f"settle {newest_ns}")
+        return msgspec.json.decode(await _line(self._process), type=Settled)
+
+    def _tell(self, line: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{line}\n".encode())
 
 
 @asynccontextmanager
@@ -58,6 +65,12 @@ async def open_crowd(task: Task, folder: Path) -> AsyncIterator[Crowd]:
         if process.returncode is None:
             process.kill()
         await process.wait()
+
+
+def percentile_ms(seen: Seen, share: float) -> float:
+    """Return the latency that this share of the updates does not exceed."""
+    ordered = sorted(seen.latencies_ms)
+    return round(ordered[int(share * (len(ordered) - 1))], 1)
 
 
 async def _line(process: Process) -> bytes:

@@ -11,10 +11,10 @@ from pathlib import Path
 import msgspec
 
 from alhambra.bench.bank import BankSize, issue_tokens, portfolio_id
-from alhambra.bench.crowd import Crowd, open_crowd
+from alhambra.bench.crowd import Crowd, open_crowd, percentile_ms
 from alhambra.bench.drain import drain
 from alhambra.bench.stage import Stage, open_stage
-from alhambra.bench.swarm import Seen, Task
+from alhambra.bench.swarm import Task
 from alhambra.ports import LOOPBACK
 from db.live import Progress
 
@@ -101,23 +101,18 @@ async def _measure(stage: Stage, crowd: Crowd, load: Load, seconds: float) -> Pi
         portfolios=after.portfolios,
         clients=load.clients,
         sustained_ticks_per_s=round(ticks, 1),
-        p50_ms=_percentile(seen, 0.50),
-        p99_ms=_percentile(seen, 0.99),
+        p50_ms=percentile_ms(seen, 0.50),
+        p99_ms=percentile_ms(seen, 0.99),
         cpu_share={name: round(share, 3) for name, share in shares.items()},
         processor_us_per_tick=round(1e6 * platform / ticks, 3),
-        updates=len(seen.latencies_ms),
-        updates_per_client_s=round(len(seen.latencies_ms) / load.clients / elapsed, 2),
+        updates=seen.updates,
+        updates_per_client_s=round(seen.updates / load.clients / elapsed, 2),
         gaps=seen.gaps,
         lost_clients=seen.lost,
         lag_records=after.lag,
         bank_s=stage.seconds["bank"],
         start_s=stage.seconds["start"],
     )
-
-
-def _percentile(seen: Seen, share: float) -> float:
-    ordered = sorted(seen.latencies_ms)
-    return round(ordered[int(share * (len(ordered) - 1))], 1)
 
 
 async def _progress(stage: Stage) -> Progress:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,6 +26,8 @@ from db.migrate import migrate
 
 START_S = 600.0  # a hundred thousand portfolios take their time to be restored
 NOBODY = IbossLogin("nobody", "nobody")
+WORKERS = ("ingest-market", "stream", "api")
+NO_BROKER = "none:9092"  # for a stage whose workers need none
 
 log = structlog.get_logger()
 
@@ -39,19 +41,26 @@ class Stage:
     supervisor: Supervisor
     seconds: dict[str, float]
 
+    def resident_bytes(self, name: str) -> int:
+        """Return the memory that a process holds."""
+        return int(psutil.Process(self.supervisor.pids[name]).memory_info().rss)
+
     def cpu_seconds(self) -> dict[str, float]:
         """Return the processor time that each process has used, with its children."""
         return {name: _cpu_seconds(pid) for name, pid in self.supervisor.pids.items()}
 
 
 @asynccontextmanager
-async def open_stage(folder: Path, size: BankSize, clients: int, feed: str) -> AsyncIterator[Stage]:
-    """Start servers, write the bank, start ingest, stream and api; all of it ends on leaving.
+async def open_stage(
+    folder: Path, size: BankSize, clients: int, feed: str, workers: Collection[str] = WORKERS
+) -> AsyncIterator[Stage]:
+    """Start servers, write the bank, start the workers; all of it ends on leaving.
 
     Servers are always ours but for Kafka, which the environment may name: a bank is written into an empty database.
+    The api alone needs no Kafka.
     """
-    given = DoorSettings()
-    settings = DoorSettings.model_construct(kafka_bootstrap_servers=given.kafka_bootstrap_servers)
+    servers = NO_BROKER if set(workers) <= {"api"} else DoorSettings().kafka_bootstrap_servers
+    settings = DoorSettings.model_construct(kafka_bootstrap_servers=servers)
     async with AsyncExitStack() as stack:
         data = stack.enter_context(open_data_folder(folder))
         plan = create_plan(UpOptions(free_port(), folder, feed), settings, data)
@@ -59,11 +68,11 @@ async def open_stage(folder: Path, size: BankSize, clients: int, feed: str) -> A
         redis = create_redis(plan.redis_url, "alhambra-bench")
         stack.push_async_callback(redis.aclose)
         stage = Stage(plan, LiveStore(redis), supervisor, {})
-        await _start(stage, size, clients)
+        await _start(stage, size, clients, workers)
         yield stage
 
 
-async def _start(stage: Stage, size: BankSize, clients: int) -> None:
+async def _start(stage: Stage, size: BankSize, clients: int, workers: Collection[str]) -> None:
     plan, supervisor = stage.plan, stage.supervisor
     assert plan.postgres is not None
     await supervisor.start(postgres_child(plan.postgres))
@@ -74,9 +83,9 @@ async def _start(stage: Stage, size: BankSize, clients: int) -> None:
     await write_bank(plan.database_url, size, clients)
     stage.seconds["bank"] = round(time.monotonic() - began, 1)
     nobody = Demonstration(datetime.now(UTC).date().isoformat(), "", size.portfolios, (), (NOBODY,))
-    workers = [dataclasses.replace(one, start_seconds=START_S) for one in worker_children(plan, nobody, stage.store)]
+    children = [one for one in worker_children(plan, nobody, stage.store) if one.name in workers]
     began = time.monotonic()
-    await supervisor.start(*workers)
+    await supervisor.start(*(dataclasses.replace(one, start_seconds=START_S) for one in children))
     stage.seconds["start"] = round(time.monotonic() - began, 1)
 
 

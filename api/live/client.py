@@ -50,6 +50,11 @@ class Client:
     is that message's size.
     """
 
+    __slots__ = (
+        *("_largest", "_lowest_backlog", "_stalled_s", "_transport", "_waiting_since"),
+        *("closed", "identity", "sent_at", "subscriptions"),
+    )
+
     def __init__(self, identity: Identity, transport: Transport, stalled_s: float) -> None:
         self.identity = identity
         self.subscriptions: dict[str, Following] = {}

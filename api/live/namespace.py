@@ -27,7 +27,8 @@ class LiveNamespace(socketio.AsyncNamespace):  # type: ignore[misc]  # socketio 
     def __init__(self, holder: StateHolder) -> None:
         super().__init__(NAMESPACE)
         self._holder = holder
-        self._clients: dict[str, tuple[Client, LiveSession]] = {}
+        self._clients: dict[str, tuple[Client, LiveSession, str]] = {}
+        self._inside: dict[str, str] = {}  # the client of each socket of engine.io that has come in
         self._waiting_since: dict[str, float] = {}
 
     async def trigger_event(self, event: str, *args: Any) -> Any:
@@ -46,17 +47,15 @@ class LiveNamespace(socketio.AsyncNamespace):  # type: ignore[misc]  # socketio 
         """Cut sockets that have been open for too long without coming in, and forget clients without a socket."""
         rhythm = self._holder.state.settings.rhythm
         sockets = self.server.eio.sockets
-        inside = {self.server.manager.eio_sid_from_sid(sid, NAMESPACE): sid for sid in self._clients}
-        now = time.monotonic()
-        self._waiting_since = {one: self._waiting_since.get(one, now) for one in sockets if one not in inside}
+        now, outside = time.monotonic(), sockets.keys() - self._inside.keys()
+        self._waiting_since = {one: self._waiting_since.get(one, now) for one in outside}
         for eio_sid, since in self._waiting_since.items():
             environ = self.server.environ.get(eio_sid)
             connection = None if environ is None else find_connection(environ["asgi.send"])
             if now - since > rhythm.door_s and connection is not None:
                 connection.abort()
-        for eio_sid, sid in inside.items():
-            if eio_sid not in sockets:
-                self._leave(sid)
+        for eio_sid in self._inside.keys() - sockets.keys():
+            self._leave(self._inside[eio_sid])
 
     async def _connect(self, sid: str, auth: Any) -> None:
         eio_sid = self.server.manager.eio_sid_from_sid(sid, NAMESPACE)
@@ -77,12 +76,21 @@ class LiveNamespace(socketio.AsyncNamespace):  # type: ignore[misc]  # socketio 
             state.hub.join(client)
         except LiveError as error:
             raise Refused(error.message, error.content) from error
-        self._clients[sid] = client, LiveSession(state.hub, state.authenticator, client)
+        self._clients[sid] = client, LiveSession(state.hub, state.authenticator, client), eio_sid
+        self._inside[eio_sid] = sid
+        _forget_request(environ)
 
     def _leave(self, sid: str) -> None:
         found = self._clients.pop(sid, None)
         if found is not None:
+            del self._inside[found[2]]
             self._holder.state.hub.leave(found[0])
+
+
+def _forget_request(environ: dict[str, Any]) -> None:
+    """Let go of the headers, cookies among them, and of a body that is never read: engine.io keeps them to the end."""
+    for name in [one for one in environ if one.startswith("HTTP_") or one == "wsgi.input"]:
+        del environ[name]
 
 
 def create_socket_server(namespace: LiveNamespace, origins: list[str]) -> socketio.AsyncServer:

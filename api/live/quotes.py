@@ -49,6 +49,8 @@ class QuoteBoard:
 class QuoteStream(LiveStream):
     """Hold `quote:<symbol>`; its epoch is this process's own, because it numbers the changes itself."""
 
+    __slots__ = ("_board", "_catalogue", "_epoch", "_seq", "_shown", "title")
+
     def __init__(self, name: StreamName, title: str, catalogue: Catalogue, board: QuoteBoard) -> None:
         super().__init__(name, "symbol")
         self.title = title

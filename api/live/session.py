@@ -35,7 +35,7 @@ from api.live.protocol import (
 
 REQUESTS_PER_S = 20.0
 REQUESTS_AT_ONCE = 50.0
-TOO_MANY_FOR_S = 10.0  # who is refused for so long, without a second's rest, is dismissed
+TOO_MANY_FOR_S = 10.0  # who is refused for so long, and never saves up a second's worth meanwhile, is dismissed
 GUEST = UUID(int=0)
 
 ANSWERS = {
@@ -50,20 +50,19 @@ log = structlog.get_logger()
 
 
 class Allowance:
-    """Let so many requests through: twenty a second, fifty at once."""
+    """Let so many requests through: twenty a second, fifty at once. Times are seconds on the monotonic clock."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: float) -> None:
         self._left = REQUESTS_AT_ONCE
-        self._at = time.monotonic()
+        self._at = now
         self._refusing_since: float | None = None
 
-    def take(self) -> bool:
+    def take(self, now: float) -> bool:
         """Take one; returns False where there is none left."""
-        now = time.monotonic()
-        if now - self._at > 1.0:
-            self._refusing_since = None
         self._left = min(REQUESTS_AT_ONCE, self._left + (now - self._at) * REQUESTS_PER_S)
         self._at = now
+        if self._left >= REQUESTS_PER_S:
+            self._refusing_since = None
         if self._left >= 1.0:
             self._left -= 1.0
             return True
@@ -79,18 +78,13 @@ class Allowance:
 class LiveSession:
     """Answer the requests of a client that has come in; one after the other, as its transport sees to."""
 
+    __slots__ = ("_allowance", "_authenticator", "_client", "_hub")
+
     def __init__(self, hub: Hub, authenticator: Authenticator, client: Client) -> None:
         self._hub = hub
         self._authenticator = authenticator
         self._client = client
-        self._allowance = Allowance()
-        self._handlers: dict[str, Callable[[Any], Awaitable[dict[str, Any]]]] = {
-            "auth": self._renew,
-            "subscribe": self._subscribe,
-            "unsubscribe": self._unsubscribe,
-            "list": self._list,
-            "acknowledge": self._acknowledge,
-        }
+        self._allowance = Allowance(time.monotonic())
 
     @staticmethod
     def head(data: Any) -> dict[str, Any]:
@@ -111,16 +105,16 @@ class LiveSession:
             return {**head, "error": describe(TEMPORARILY_UNAVAILABLE, "please try again")}
 
     async def _handle(self, request: Any, data: Any) -> dict[str, Any]:
-        if not self._allowance.take():
+        if not self._allowance.take(time.monotonic()):
             if self._allowance.is_abused:
                 self._client.dismiss(TOO_MANY_REQUESTS, "far more requests than are allowed")
             raise LiveError(TOO_MANY_REQUESTS, f"at most {REQUESTS_PER_S:.0f} requests a second; this one was not read")
         if isinstance(data, LiveError):  # what the transport could not even read
             raise data
-        handler = self._handlers.get(request) if isinstance(request, str) else None
+        handler = _HANDLERS.get(request) if isinstance(request, str) else None
         if handler is None:
-            raise BadRequest(f"there is no such request; there are {', '.join(self._handlers)}")
-        return await handler(data)
+            raise BadRequest(f"there is no such request; there are {', '.join(_HANDLERS)}")
+        return await handler(self, data)
 
     async def _subscribe(self, data: Any) -> dict[str, Any]:
         return {"streams": await self._hub.subscribe(self._client, parse(data, SubscribeRequest))}
@@ -146,6 +140,15 @@ class LiveSession:
             raise LiveError(UNAUTHORISED, "that token is another user's; nothing has changed")
         self._client.identity = identity
         return {"role": identity.role}
+
+
+_HANDLERS: dict[str, Callable[[LiveSession, Any], Awaitable[dict[str, Any]]]] = {
+    "auth": LiveSession._renew,
+    "subscribe": LiveSession._subscribe,
+    "unsubscribe": LiveSession._unsubscribe,
+    "list": LiveSession._list,
+    "acknowledge": LiveSession._acknowledge,
+}
 
 
 async def identify(authenticator: Authenticator, wish: AuthRequest, cookies: str) -> Identity:

@@ -80,9 +80,15 @@ class _Record:
 class StreamState:
     """Hold a stream's newest document and answer what a client at a position lacks."""
 
+    __slots__ = (
+        *("_before", "_document", "_encoded", "_gone", "_key", "_names", "_rows", "_seqs", "_totals"),
+        *("position", "stream"),
+    )
+
     def __init__(self, stream: str, key: str) -> None:
         self.stream = stream
         self.position: Position = (0, 0)  # of the newest document; (0, 0) where there is none yet
+        self._before: Position | None = None  # of the one before it in its epoch, where nearly all clients stand
         self._key = key
         self._document: Document | None = None
         self._names: tuple[str, ...] = ()
@@ -100,15 +106,16 @@ class StreamState:
 
     def apply(self, document: Document) -> bool:
         """Take a newer document; returns False, and changes nothing, where it is not newer by (epoch, seq)."""
-        if self._document is not None and (document.epoch, document.seq) <= self.position:
+        position = document.epoch, document.seq
+        if self._document is not None and position <= self.position:
             return False
+        self._before = self.position
         if self._document is None or document.epoch != self._document.epoch:
-            self._totals, self._rows, self._gone, self._seqs = None, {}, {}, array("q")
+            self._before, self._totals, self._rows, self._gone, self._seqs = None, None, {}, {}, array("q")
         self._take_totals(document)
         if document.rows or self._rows:
             self._take_rows(document)
-        self._document = document
-        self.position = document.epoch, document.seq
+        self._document, self.position = document, position
         self._seqs.append(document.seq)
         if len(self._seqs) > POSITIONS_KEPT:
             del self._seqs[0]
@@ -118,7 +125,9 @@ class StreamState:
 
     def can_continue(self, position: Position | None) -> bool:
         """Say whether a client at this position can go on with a delta."""
-        return position is not None and position[0] == self.position[0] and self._knows(position[1])
+        if position is None or position == self._before:
+            return position is not None
+        return position[0] == self.position[0] and self._knows(position[1])
 
     def message_after(
         self, position: Position | None, sent_ns: int, selection: Selection = EVERYTHING
@@ -134,8 +143,9 @@ class StreamState:
         if asked not in self._encoded:
             if prev is not None:  # a snapshot may be of any age
                 _sent.passed(self._document.event_ns)
-            found = self.snapshot(sent_ns, selection) if prev is None else self.delta_since(prev, sent_ns, selection)
+            found = self.snapshot(sent_ns, selection) if prev is None else self._delta(prev, sent_ns, selection)
             self._encoded[asked] = found
+            return found
         return self._encoded[asked]
 
     def snapshot(self, sent_ns: int, selection: Selection = EVERYTHING) -> Message:
@@ -158,9 +168,12 @@ class StreamState:
 
         Raises `LookupError` where `prev` is no position of this epoch.
         """
-        document, record = self._newest()
         if not self._knows(prev):
             raise LookupError(f"{prev} is no position of {self.stream}")
+        return self._delta(prev, sent_ns, selection)
+
+    def _delta(self, prev: int, sent_ns: int, selection: Selection) -> Message | None:
+        document, record = self._newest()
         totals = selection.of_totals(record.since(prev, self._names)) if record.newest > prev else {}
         rows = self._rows_since(prev, document.columns, selection) if self._rows else []
         gone = self._removed_since(prev) if self._gone else []

@@ -34,6 +34,11 @@ log = structlog.get_logger()
 class LiveStream:
     """Hold what all streams have: a name, a state, followers, and since when there are none."""
 
+    __slots__ = (
+        *("_arrived_at", "_cohorts", "expected_at", "is_open", "left_at", "name"),
+        *("opening", "phase", "rota", "state"),
+    )
+
     def __init__(self, name: StreamName, key: str) -> None:
         self.name = name
         self.state = StreamState(str(name), key)
@@ -83,7 +88,7 @@ class LiveStream:
 
     def wake(self) -> None:
         """Tell the followers that there is something new."""
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()  # the loop's clock
         self.expected_at = now + LATE * (now - self._arrived_at)
         self._arrived_at = now
         for cohort in self._cohorts.values():

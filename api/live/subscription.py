@@ -72,6 +72,8 @@ class Cohort:
     that are younger, by half the time between two arrivals.
     """
 
+    __slots__ = ("_due", "_goes_now", "_retry", "_timer", "hz", "members", "selection", "stream")
+
     def __init__(self, stream: LiveStream, hz: float, selection: Selection) -> None:
         self.stream = stream
         self.hz = hz
@@ -98,7 +100,7 @@ class Cohort:
             self.stream.disband(self)
 
     def wake(self, now: float) -> None:
-        """Say that there may be something new, at `now` on the loop's clock."""
+        """Say that there may be something new, at `now` on the monotonic clock, which is the loop's."""
         if now < self._due:
             if self._timer is None:
                 self._timer = asyncio.get_running_loop().call_at(self._due, self._fall_due)
@@ -111,10 +113,12 @@ class Cohort:
     def send(self) -> None:
         """Send all members what they lack; who has no room for it is tried again with what arrives next."""
         self._timer, self._goes_now = None, False
-        now = max(asyncio.get_running_loop().time(), self._due)  # a timer may fire a millisecond early
+        now = max(time.monotonic(), self._due)  # a timer may fire a millisecond early
         self._due = next_instant(now, self.hz, self.stream.phase)
         self.stream.refresh()
-        self._try_again_if(self._bring(tuple(self.members)))
+        behind = self._bring(tuple(self.members))
+        if behind or self._retry is not None:
+            self._try_again_if(behind)
 
     def _try_again_if(self, behind: int) -> None:
         """Try those again who had no room, a while later where nothing new arrives: they change nobody's rhythm."""
@@ -123,8 +127,8 @@ class Cohort:
             self._retry = None
         if behind:
             MESSAGES_CONFLATED.inc(behind)
-            loop = asyncio.get_running_loop()
-            self._retry = loop.call_at(max(loop.time(), self._due) + 1.0 / self.hz, self._catch_up)
+            again = max(time.monotonic(), self._due) + 1.0 / self.hz
+            self._retry = asyncio.get_running_loop().call_at(again, self._catch_up)
 
     def _catch_up(self) -> None:
         self._retry = None

@@ -46,6 +46,8 @@ class WebSocketTransport:
     uvicorn writes to the same buffer only what this class has it write: the closing handshake, and answers to pings.
     """
 
+    __slots__ = ("_closing", "_connection", "_end")
+
     def __init__(self, connection: asyncio.Transport, end: Send) -> None:
         self._connection = connection
         self._end = end
@@ -126,6 +128,8 @@ class SocketTransport:
     keep the bound, and `abort` reaches below ASGI to the connection itself, because closing waits for a client that
     may never read again.
     """
+
+    __slots__ = ("_closing", "_connection", "_disconnect", "_in_hand", "_queued", "_queued_bytes", "_socket")
 
     def __init__(
         self, socket: Any, connection: asyncio.Transport | None, disconnect: Callable[[], Coroutine[Any, Any, None]]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import asyncpg
 import msgspec
@@ -9,8 +10,9 @@ import pytest
 
 from alhambra.bench.bank import BankSize, create_record, issue_tokens, portfolio_id, write_bank
 from alhambra.bench.drain import TICKS_A_ROUND, measure_drain
+from alhambra.bench.fanout import FanoutLoad, measure_fanout
 from alhambra.bench.pipeline import Load, measure_pipeline
-from alhambra.bench.socket_client import SocketClient
+from alhambra.bench.socket_client import CLIENTS
 from alhambra.embedded.broker import open_broker
 from api.auth.sessions import token_identity
 from api.auth.tokens import AccessTokens
@@ -22,6 +24,9 @@ from stream.roll import restore_days
 
 SECRET = "a secret of this test, long enough to sign with"
 ASKED = {"rate", "portfolios", "clients", "sustained_ticks_per_s", "p50_ms", "p99_ms", "cpu_share"}
+
+FANOUT = ("clients", "hz", "rooms", "transport", "messages_per_s", "messages_per_core_s")
+FANOUT += ("p50_ms", "p99_ms", "kb_per_client", "lost")
 
 
 async def test_the_synthetic_bank_is_one_that_the_stream_values(postgres_url: str) -> None:
@@ -58,8 +63,8 @@ async def test_what_is_drained_from_a_broker_is_all_that_was_sent() -> None:
     assert figures.ticks_per_core_s > 0
 
 
-def frames(*messages: Message) -> bytes:
-    return b"".join(message.websocket_frame for message in messages)
+def frame(transport: str, message: Message) -> bytes:
+    return message.socketio_frame if transport == "socketio" else message.websocket_frame
 
 
 class Written:
@@ -82,26 +87,57 @@ def delta(seq: int, prev: int | None = None, more: int = 0) -> Message:
     return Message("snapshot" if prev is None else "delta", {**head, **following, "totals": {"name": "é" * more}})
 
 
+@pytest.mark.parametrize("transport", CLIENTS)
 @pytest.mark.parametrize("step", [1, 7, 65_536])
-async def test_a_client_of_the_swarm_reads_what_the_server_writes_however_it_is_cut(step: int) -> None:
-    client, connection = SocketClient("host", "token", "portfolio:x", 4.0), Written()
+async def test_a_client_of_the_swarm_reads_what_the_server_writes_however_it_is_cut(transport: str, step: int) -> None:
+    client, connection = CLIENTS[transport]("host", "token", "portfolio:x", 4.0), Written()
     client.connection_made(connection)  # type: ignore[arg-type]  # all of a transport that it uses
-    heard = b"HTTP/1.1 101 Switching Protocols\r\n\r\n" + frames(
-        delta(1), Message("heartbeat", {"streams": {}}), delta(3, 1, more=100), delta(4, 3, more=40_000), delta(9, 5)
-    )
+    said = [
+        delta(1),
+        Message("heartbeat", {"streams": {}}),
+        delta(3, 1, more=100),
+        delta(4, 3, more=40_000),
+        delta(9, 5),
+    ]
+    frames = b"".join(frame(transport, message) for message in said)
+    heard = b"HTTP/1.1 101 Switching Protocols\r\n\r\n" + frames
     for begin in range(0, len(heard), step):
         client.data_received(heard[begin : begin + step])
-    assert len(client.latencies_ms) == 4
-    assert client.gaps == 1
+    assert len(client.latencies_ms) == client.updates == 4
+    assert (client.gaps, client.newest_ns, client.bytes) == (1, 5, len(frames))
     assert client.arrived.is_set()
     assert not connection.aborted
 
 
-async def test_a_client_that_is_refused_ends() -> None:
-    client, connection = SocketClient("host", "token", "portfolio:x", 4.0), Written()
-    client.connection_made(connection)  # type: ignore[arg-type]  # all of a transport that it uses
-    client.data_received(b"HTTP/1.1 403 Forbidden\r\n\r\n")
-    assert connection.aborted
+REFUSALS = {
+    "socketio": b'44/live,{"message":"please sign in","data":{"code":3501}}',
+    "websocket": b'{"type":"error","id":1,"error":{"code":3503}}',
+}
+
+
+@pytest.mark.parametrize("transport", CLIENTS)
+async def test_a_client_that_is_refused_ends_and_knows_why(transport: str) -> None:
+    for answer in (
+        b"HTTP/1.1 403 Forbidden\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\n\r\n\x81" + bytes([len(REFUSALS[transport])]) + REFUSALS[transport],
+    ):
+        client, connection = CLIENTS[transport]("host", "token", "portfolio:x", 4.0), Written()
+        client.connection_made(connection)  # type: ignore[arg-type]  # all of a transport that it uses
+        client.data_received(answer)
+        assert connection.aborted
+        assert "403" in client.reason or "350" in client.reason
+
+
+@pytest.mark.parametrize(("rooms", "transport"), [("shared", "socketio"), ("own", "websocket")])
+async def test_a_short_fan_out_says_all_that_was_asked_for_and_loses_nothing(rooms: Any, transport: Any) -> None:
+    run = await measure_fanout(FanoutLoad(25, 8.0, rooms, transport), 1.5)
+    said = msgspec.json.decode(msgspec.json.encode(run.figures))
+    assert tuple(said) == FANOUT
+    assert (said["clients"], said["hz"], said["rooms"], said["transport"]) == (25, 8.0, rooms, transport)
+    assert said["lost"] == 0
+    assert 0.2 * 25 * 8.0 < said["messages_per_s"] < 1.5 * 25 * 8.0
+    assert 0 < said["p50_ms"] <= said["p99_ms"]
+    assert 0 < run.circumstances.bytes_per_message < 600
 
 
 async def test_a_short_measurement_says_all_that_was_asked_for() -> None:

@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from fakes import eventually
-from fakes_api import Follower
 from fakes_faults import Scene, full
+from fakes_live import Follower
 
 from db.postgres import acquire, open_pool
 from stream.recorder import minute_of

@@ -7,8 +7,8 @@ import time
 
 import pytest
 from fakes import eventually
-from fakes_api import Follower
 from fakes_faults import Scene
+from fakes_live import Follower
 
 from db.fence import EPOCHS_KEY
 
