@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -25,6 +26,7 @@ from api.live.protocol import MAX_HZ
 CONNECTIONS_A_USER = 10  # half of what a process allows, so that a crowd may come before the last one is forgotten
 INSTRUMENTS = 5_000
 WARM_UP_S = 2.0
+OTHER_FILES = 500
 CLOCK_TICK_S = 0.01  # finer no kernel counts processor time
 SAMPLED_CLIENTS = 1_000  # of whom latencies are kept
 
@@ -108,6 +110,7 @@ async def measure_fanout(load: FanoutLoad, seconds: float) -> FanoutRun:
 @asynccontextmanager
 async def open_fanout_stage(clients: int, core: int | None) -> AsyncIterator[Stage]:
     """Start what delivers, with users enough for so many clients; the web process runs on this core."""
+    _allow_files(clients + OTHER_FILES)
     users = _users(clients)
     size = BankSize(users, max(INSTRUMENTS, clients))
     with tempfile.TemporaryDirectory(prefix="alhambra-bench-") as folder:
@@ -172,3 +175,14 @@ async def _measure(served: Served, crowd: Crowd, load: FanoutLoad, seconds: floa
 
 def _users(clients: int) -> int:
     return -(-clients // CONNECTIONS_A_USER)
+
+
+def _allow_files(wanted: int) -> None:
+    """Let this process, and so its children, open so many files, as far as the system lets us: a socket is one."""
+    if sys.platform != "win32":
+        import resource
+
+        allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
+        if allowed != resource.RLIM_INFINITY and allowed < wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
