@@ -32,11 +32,20 @@ CALLBACKS = "/_dash-update-component"
 DASH_SOCKET = "/_dash-ws-callback"
 SIGN_IN = "/sign-in"
 # Whoever is not signed in may ask for these; every other GET is a page and leads to the sign-in form.
-OPEN_PREFIXES = ("/api/", "/_dash-", "/assets/", "/socket.io")
+OPEN_PREFIXES = ("/api/", "/_dash-", "/assets/", "/socket.io", "/ws/")
 DOCUMENTATION = ("/docs/stream", "/docs/stream.json")
 OPEN_PATHS = frozenset({"/health", "/metrics", "/session", "/session/end", "/favicon.ico", SIGN_IN, *DOCUMENTATION})
 QUIET_PREFIXES = ("/_dash-", "/assets/")
-WITHOUT_VIEWER = ("/api/", "/assets/", "/_dash-component-suites/", "/socket.io", "/health", "/metrics", "/docs/")
+WITHOUT_VIEWER = (
+    "/api/",
+    "/assets/",
+    "/_dash-component-suites/",
+    "/socket.io",
+    "/ws/",
+    "/health",
+    "/metrics",
+    "/docs/",
+)
 
 SECURITY_HEADERS = {
     "x-content-type-options": "nosniff",

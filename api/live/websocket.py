@@ -9,6 +9,7 @@ import msgspec
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from api.json_response import JsonResponse
 from api.live.client import Client
 from api.live.codes import (
     MESSAGE_TOO_LARGE,
@@ -24,6 +25,12 @@ from api.live.transport import WebSocketTransport, find_connection, keep_little_
 from api.state import StateHolder
 
 PATH = "/ws/v1"
+UPGRADE_REQUIRED = 426
+# What plain HTTP is told at these addresses, in the form that the clients of each know.
+SOCKETS_ONLY = {
+    PATH: (UPGRADE_REQUIRED, "This is a WebSocket: connect with ws:// or wss://. See /docs/stream."),
+    "/socket.io": (400, "Long polling is not offered: connect with transports: ['websocket']. See /docs/stream."),
+}
 
 
 class LiveWebSocket:
@@ -36,6 +43,9 @@ class LiveWebSocket:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection from its handshake to its end."""
+        if scope["type"] == "http" and scope["path"].rstrip("/") in SOCKETS_ONLY:
+            await _refuse(scope, receive, send)
+            return
         if scope["type"] != "websocket" or scope["path"] != PATH:
             await self._inner(scope, receive, send)
             return
@@ -129,3 +139,10 @@ class _Talk:
         else:
             self._transport.send(Message("closing", error.content))
             self._transport.close(error.code)
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer plain HTTP where only sockets are served."""
+    status, message = SOCKETS_ONLY[scope["path"].rstrip("/")]
+    headers = {"Upgrade": "websocket"} if status == UPGRADE_REQUIRED else {}
+    await JsonResponse({"code": 0, "message": message}, status, headers)(scope, receive, send)

@@ -297,7 +297,10 @@ async def test_polling_is_refused_with_words_and_so_are_other_namespaces(api: Ru
             await web.post("/socket.io/?EIO=4&transport=polling", content="40/live,"),
         ):
             assert answer.status_code == 400
-            assert "transport" in answer.text
+            assert "Long polling is not offered: connect with transports: ['websocket']" in answer.json()["message"]
+        plain = await web.get("/ws/v1")
+        assert (plain.status_code, plain.headers["upgrade"]) == (426, "websocket")
+        assert "ws://" in plain.json()["message"]
     async with websockets.connect(socketio_address(api.url)) as socket:
         await socket.recv()
         await socket.send("40")
