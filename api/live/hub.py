@@ -91,16 +91,12 @@ class Hub:
     def followed(self, client: Client, begun_anew: Iterable[str] = ()) -> list[dict[str, Any]]:
         """Return the full set of what a client follows; what it holds of these has to be replaced by a snapshot."""
         fresh = frozenset(begun_anew)
-        return [
-            {
-                "stream": name,
-                "epoch": one.newest[0],
-                "seq": one.newest[1],
-                "recovered": name not in fresh,
-                "max_hz": one.max_hz,
-            }
-            for name, one in client.subscriptions.items()
-        ]
+        found = []
+        for name, one in client.subscriptions.items():
+            epoch, seq = one.newest
+            held = name not in fresh
+            found.append({"stream": name, "epoch": epoch, "seq": seq, "recovered": held, "max_hz": one.max_hz})
+        return found
 
     async def subscribe(self, client: Client, request: SubscribeRequest) -> list[dict[str, Any]]:
         """Let a client follow streams, all of them or none; returns the full set of what it follows then.

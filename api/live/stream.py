@@ -69,10 +69,10 @@ class LiveStream:
 
     def follow(self, client: Client, hz: float, selection: Selection, position: Position | None) -> Subscription:
         """Have a client follow it: from the position it holds where that can be continued, else from a snapshot."""
+        self.refresh()
         cohort = self._cohorts.get((hz, selection))
         if cohort is None:
             cohort = self._cohorts[hz, selection] = Cohort(self, hz, selection)
-        self.refresh()
         held = None if position is None else (position[0] - selection.salt, position[1])
         return Subscription(client, cohort, held if self.state.can_continue(held) else None)
 
