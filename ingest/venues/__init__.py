@@ -1,0 +1,1 @@
+"""What venues say, as quotes and trades: pure translators from wire records, one module a venue, no I/O."""
