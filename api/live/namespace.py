@@ -88,8 +88,9 @@ class LiveNamespace(socketio.AsyncNamespace):  # type: ignore[misc]  # socketio 
 
 
 def _forget_request(environ: dict[str, Any]) -> None:
-    """Let go of the headers, cookies among them, and of a body that is never read: engine.io keeps them to the end."""
-    for name in [one for one in environ if one.startswith("HTTP_") or one == "wsgi.input"]:
+    """Let go of what the client said as it came, cookies among it: engine.io and uvicorn keep it to the end."""
+    environ["asgi.scope"]["headers"].clear()
+    for name in environ.keys() - {"asgi.send"}:
         del environ[name]
 
 

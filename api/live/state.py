@@ -148,6 +148,10 @@ class StreamState:
             return found
         return self._encoded[asked]
 
+    def forget_messages(self) -> None:
+        """Let go of the messages encoded since the newest document came."""
+        self._encoded = {}
+
     def snapshot(self, sent_ns: int, selection: Selection = EVERYTHING) -> Message:
         """Encode the whole document; raises `LookupError` where there is none yet."""
         document, _ = self._newest()

@@ -82,6 +82,11 @@ class LiveStream:
         if not self._cohorts:
             self.left_at = time.monotonic()
 
+    def forget_messages(self) -> None:
+        """Let go of what was encoded, where no other cohort can share it."""
+        if len(self._cohorts) == 1:
+            self.state.forget_messages()
+
     def refresh(self) -> None:
         """Bring the state up to what has arrived."""
         raise NotImplementedError

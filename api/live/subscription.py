@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import math
 import time
+from collections import deque
 from typing import TYPE_CHECKING
 
 from api.live.metrics import MESSAGES_CONFLATED, TRAFFIC
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
     from api.live.stream import LiveStream
 
 ROOM_BYTES = 64 * 1024  # above this a client is still busy with what it has: its changes are conflated
-COHORTS_AT_ONCE = 500  # that send before the loop looks after everything else again
+TOGETHER = (
+    64  # cohorts that encode before they all write: the kernel's writing turns our code and data out of the caches
+)
+COHORTS_AT_ONCE = 512  # that send before the loop looks after everything else again
 NOWHERE: Position = (-1, -1)  # where nobody stands
 ROUNDING = 1e-6  # of a step: an instant of the grid, computed, must not lie before itself
 
@@ -112,13 +116,25 @@ class Cohort:
 
     def send(self) -> None:
         """Send all members what they lack; who has no room for it is tried again with what arrives next."""
+        self.prepare()
+        self.deliver()
+
+    def prepare(self) -> None:
+        """Bring the stream up to what has arrived, and encode what most members lack."""
         self._timer, self._goes_now = None, False
         now = max(time.monotonic(), self._due)  # a timer may fire a millisecond early
         self._due = next_instant(now, self.hz, self.stream.phase)
         self.stream.refresh()
+        first = next(iter(self.members), None)
+        if first is not None and first.client.has_room(ROOM_BYTES):
+            self.stream.state.message_after(first.held, time.time_ns(), self.selection)
+
+    def deliver(self) -> None:
+        """Send all members what they lack, once it is prepared."""
         behind = self._bring(tuple(self.members))
         if behind or self._retry is not None:
             self._try_again_if(behind)
+        self.stream.forget_messages()  # so that the next streams encode into memory that is still warm
 
     def _try_again_if(self, behind: int) -> None:
         """Try those again who had no room, a while later where nothing new arrives: they change nobody's rhythm."""
@@ -191,12 +207,16 @@ class Rota:
         self._due.append(cohort)
 
     def _send(self) -> None:
-        due, self._due = iter(self._due), []
+        due, self._due, ready = iter(self._due), [], deque[Cohort]()
         try:
-            for cohort in itertools.islice(due, COHORTS_AT_ONCE):
-                cohort.send()
+            for _ in range(COHORTS_AT_ONCE // TOGETHER):
+                for cohort in itertools.islice(due, TOGETHER):
+                    cohort.prepare()
+                    ready.append(cohort)
+                while ready:
+                    ready.popleft().deliver()
         finally:  # the loop logs what goes wrong with one of them, and the others do not wait for it
-            for cohort in due:
+            for cohort in itertools.chain(ready, due):
                 self.add(cohort)
 
 
