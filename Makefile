@@ -25,8 +25,10 @@ install: $(VENV)/installed
 
 dev: $(VENV)/installed-dev
 
+# Each worker has servers of its own; with -s they would talk at once, so then there is one.
+WORKERS ?= $(if $(filter -s,$(ARGS)),0,logical)
 test: $(VENV)/installed-dev chromium
-	@exec $(BIN)/python -m pytest $(ARGS)
+	@exec $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 4 --dist loadfile $(ARGS)
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff check .

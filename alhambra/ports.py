@@ -11,6 +11,7 @@ LOOPBACK = "127.0.0.1"
 # Below the range from which kernels take the ports of outgoing connections (32768 on Linux, 49152 elsewhere),
 # so that what is free now is still free when the server asks for it.
 FIRST_PORT, LAST_PORT = 20_000, 32_000
+_random = random.SystemRandom()  # two processes with one seed, as property tests give them, would choose the same ports
 
 
 def is_free(port: int, host: str = LOOPBACK) -> bool:
@@ -27,7 +28,7 @@ def is_free(port: int, host: str = LOOPBACK) -> bool:
 def free_port(host: str = LOOPBACK) -> int:
     """Return a free port outside the range of outgoing connections."""
     for _ in range(1000):
-        port = random.randint(FIRST_PORT, LAST_PORT)  # noqa: S311 - not a secret
+        port = _random.randint(FIRST_PORT, LAST_PORT)
         if is_free(port, host):
             return port
     raise CannotStart(f"No port between {FIRST_PORT} and {LAST_PORT} is free on {host}.")

@@ -28,9 +28,14 @@ async def goes_on(scene: Scene, follower: Follower, seconds: float) -> None:
     await tick(scene, follower)
     await eventually(lambda: scene.says("database", "failed"), "health says that PostgreSQL is away", AT_ONCE_S)
     await eventually(lambda: scene.says("stream", "failed", "not persisted"), "and that values are not kept", 15)
-    await eventually(lambda: follower.events("heartbeat")[-1]["persisted"] is False, "and clients are told so", 15)
+    await eventually(lambda: says_unsaved(follower), "and clients are told so", 15)
     while time.monotonic() < ends:
         await tick(scene, follower)
+
+
+def says_unsaved(follower: Follower) -> bool:
+    heartbeats = follower.events("heartbeat")  # none yet where updates came one after the other
+    return bool(heartbeats) and heartbeats[-1]["persisted"] is False
 
 
 async def tick(scene: Scene, follower: Follower) -> None:
