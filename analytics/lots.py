@@ -2,8 +2,8 @@
 
 A lot is opened by each purchase, or by each short sale where nothing is held; whatever moves the position the other
 way closes lots, oldest first, and what is left of it opens a lot. A split scales the open lots of its instrument
-at the same total cost. Of every amount that is divided the last part takes what is left, so nothing is lost to
-rounding: in the instrument's currency
+at the same total cost; a conversion hands lots on to another instrument, with their costs and dates. Of every amount
+that is divided the last part takes what is left, so nothing is lost to rounding: in the instrument's currency
 
     money in and out of trades = gains of the disposals - cost of the open lots
 
@@ -20,7 +20,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
 
-from analytics.positions import COST_STEP, SPLIT, ZERO, LedgerEntry, at_cost_step
+from analytics.positions import CONVERSION_IN, CONVERSION_OUT, COST_STEP, SPLIT, ZERO, LedgerEntry, at_cost_step
 
 QUANTITY_STEP = Decimal("0.000000000001")  # of lots after a split; finer than any quantity that is booked
 
@@ -99,12 +99,20 @@ def derive_lots(bookings: Iterable[LotEntry]) -> Lots:
     """
     lots: dict[str, deque[OpenLot]] = {}
     disposals: list[Disposal] = []
+    given_up: list[OpenLot] = []
     for entry in bookings:
         if entry.symbol is None or not entry.quantity:
             continue
         queue = lots.setdefault(entry.symbol, deque())
         if entry.type == SPLIT:
             lots[entry.symbol] = _split(queue, entry.quantity)
+            continue
+        if entry.type == CONVERSION_OUT:
+            given_up = _give_up(queue, entry.quantity)
+            continue
+        if entry.type == CONVERSION_IN and given_up:
+            queue.extend(_take_over(given_up, entry.symbol, entry.quantity))
+            given_up = []
             continue
         incoming: OpenLot | None = _lot(entry, entry.symbol, entry.quantity)
         while incoming is not None and queue and queue[0].quantity * incoming.quantity < ZERO:
@@ -165,6 +173,25 @@ def _divide(lot: OpenLot, size: Decimal) -> tuple[OpenLot, OpenLot | None]:
         cost_base=lot.cost_base - part.cost_base,
     )
     return part, rest
+
+
+def _give_up(queue: deque[OpenLot], quantity: Decimal) -> list[OpenLot]:
+    """Take the oldest lots out, up to a quantity, without closing them."""
+    left, taken = abs(quantity), []
+    while queue and left > ZERO and queue[0].quantity * quantity < ZERO:
+        part, rest = _divide(queue[0], min(left, abs(queue[0].quantity)))
+        queue.popleft()
+        if rest is not None:
+            queue.appendleft(rest)
+        taken.append(part)
+        left -= abs(part.quantity)
+    return taken
+
+
+def _take_over(given_up: list[OpenLot], symbol: str, quantity: Decimal) -> deque[OpenLot]:
+    """Return lots as `quantity` units of another instrument."""
+    renamed = deque(replace(lot, symbol=symbol) for lot in given_up)
+    return _split(renamed, quantity - sum((lot.quantity for lot in given_up), ZERO))
 
 
 def _split(queue: deque[OpenLot], quantity: Decimal) -> deque[OpenLot]:

@@ -8,6 +8,8 @@ What a booking does to the cash of its currency and, where it names an instrumen
     interest, fee, tax … of none          +amount                none: it is profit or loss of the day, in cash
     deposit, withdrawal, fx_in, fx_out    +amount, moved         none
     split                                 none                   quantity only, cost and opening as before
+    conversion_out, conversion_in         none                   quantity; the one gives its cost to the other, at
+                                                                 once after it: moved, and nothing is realised
 
 "Moved" is what `day_traded` counts, in the line's currency, and `day_traded_base` at the rate of each booking. A
 line's day P&L is its value now, less that at the prior close, less what moved (`analytics.revaluation`); so over a
@@ -31,6 +33,8 @@ COST_STEP = Decimal("0.000001")
 FLOW_TYPES = frozenset({"deposit", "withdrawal"})
 EXCHANGE_TYPES = frozenset({"fx_in", "fx_out"})
 SPLIT = "split"
+CONVERSION_OUT, CONVERSION_IN = "conversion_out", "conversion_in"
+NO_CASH = frozenset({SPLIT, CONVERSION_OUT, CONVERSION_IN})
 
 
 class LedgerEntry(Protocol):
@@ -118,6 +122,24 @@ class _Line:
             raise ValueError(f"a split cannot change {self.quantity} by {quantity}")
         self.quantity += quantity
 
+    def give_up(self, quantity: Decimal) -> tuple[Decimal, Decimal]:
+        """Take a signed quantity out and return the cost, local and base, of what of it was held; realise nothing."""
+        if self.quantity * quantity >= ZERO:
+            taken, taken_base = ZERO, ZERO
+        else:
+            taken, taken_base = self._take_out(min(abs(quantity), abs(self.quantity)))
+        self.quantity += quantity
+        self.take_over(ZERO, -taken, -taken_base)
+        return taken, taken_base
+
+    def take_over(self, quantity: Decimal, cost: Decimal, cost_base: Decimal) -> None:
+        """Put in a quantity with the cost that another line gave up."""
+        self.quantity += quantity
+        self.cost += cost
+        self.cost_base += cost_base
+        self.traded += cost
+        self.traded_base += cost_base
+
     def move(self, quantity: Decimal, cost: Decimal, cost_base: Decimal) -> None:
         """Apply a signed quantity that cost this much (of the same sign)."""
         if self.quantity * quantity >= ZERO:
@@ -150,20 +172,30 @@ class PositionLedger:
 
     def __init__(self) -> None:
         self._lines: dict[str, _Line] = {}
+        self._given_up = (ZERO, ZERO)
 
     def book(self, entry: LedgerEntry) -> None:
         """Apply one booking to the cash of its currency and to its instrument.
 
         Raises `ValueError` for a split of what is not held, or one that leaves nothing of it.
         """
-        if entry.type != SPLIT:
+        if entry.type not in NO_CASH:
             self._book_cash(entry)
         if entry.symbol is None or entry.type in FLOW_TYPES or entry.type in EXCHANGE_TYPES:
             return
         line = self._line(entry.symbol)
         if entry.type == SPLIT:
             line.split(entry.quantity or ZERO)
-            return
+        elif entry.type == CONVERSION_OUT:
+            self._given_up = line.give_up(entry.quantity or ZERO)
+        elif entry.type == CONVERSION_IN:
+            line.take_over(entry.quantity or ZERO, *self._given_up)
+            self._given_up = (ZERO, ZERO)
+        else:
+            self._book_trade(line, entry)
+
+    @staticmethod
+    def _book_trade(line: _Line, entry: LedgerEntry) -> None:
         line.trade(-entry.amount, entry.rate_to_base)
         if entry.quantity:
             line.move(entry.quantity, -entry.amount, -at_cost_step(entry.amount * entry.rate_to_base))

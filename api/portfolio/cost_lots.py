@@ -6,9 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 from analytics.lots import OpenLot, derive_lots
+from analytics.positions import CONVERSION_IN, CONVERSION_OUT
 from api.portfolio.provenance import plain
 from db.provenance import BookedEntry
 
@@ -80,11 +82,24 @@ def day_bookings(bookings: Iterable[BookedEntry], symbol: str, since: datetime) 
 
 def open_lots(bookings: Sequence[BookedEntry], symbol: str, base_currency: str) -> list[Shape]:
     """Return the open lots of an instrument; costs in base are null where a booking does not say its rate."""
-    mine = [one for one in bookings if one.symbol == symbol]
+    family = _converted_into(bookings, symbol)
+    mine = [one for one in bookings if one.symbol in family]
     rates = [one.rate_to_base or (Decimal(1) if one.currency == base_currency else None) for one in mine]
     known = None not in rates
-    lots = derive_lots(RatedEntry(one, rate or ZERO) for one, rate in zip(mine, rates, strict=True)).open
-    return [_lot_shape(one, known) for one in lots]
+    try:
+        lots = derive_lots(RatedEntry(one, rate or ZERO) for one, rate in zip(mine, rates, strict=True)).open
+    except ValueError:  # a split of what these bookings do not hold: they are not all there are, and make no lots
+        return []
+    return [_lot_shape(one, known) for one in lots if one.symbol == symbol]
+
+
+def _converted_into(bookings: Sequence[BookedEntry], symbol: str) -> set[str | None]:
+    """Return the instrument with those whose lots it took over, and theirs before them."""
+    family: set[str | None] = {symbol}
+    for before, one in reversed(list(pairwise(bookings))):
+        if (before.type, one.type) == (CONVERSION_OUT, CONVERSION_IN) and one.symbol in family:
+            family.add(before.symbol)
+    return family
 
 
 def _lot_shape(lot: OpenLot, base_known: bool) -> Shape:

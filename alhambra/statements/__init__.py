@@ -1,0 +1,1 @@
+"""Be the command `alhambra import`: statements of other banks and brokers become portfolios."""
