@@ -26,6 +26,8 @@ from alhambra.ports import is_free
 from alhambra.running import read_running
 from alhambra.settings import DoorSettings, revealed
 from db.migrate import head, revision
+from ingest.iboss.client import IbossAddress, Retries, open_iboss
+from ingest.iboss.errors import IbossError
 
 OLDEST_PYTHON = (3, 11)
 RUN_SECONDS = 10
@@ -49,14 +51,14 @@ async def examine(data: Path, port: int, settings: DoorSettings) -> list[Finding
         database_finding(revealed(settings.database_url)),
         redis_finding(revealed(settings.redis_url)),
         kafka_finding(settings.kafka_bootstrap_servers),
-        iboss_finding(settings.iboss_api_url),
+        iboss_finding(settings),
     )
     return [*local, *remote]
 
 
-def show(findings: Iterable[Finding], console: Console) -> bool:
+def show(findings: Iterable[Finding], console: Console, title: str = "Alhambra doctor") -> bool:
     """Print the findings as a table, and return whether all that is needed is there."""
-    table = Table(title="Alhambra doctor", title_justify="left")
+    table = Table(title=title, title_justify="left")
     for column in ("", "what", "seen", "what to do"):
         table.add_column(column, overflow="fold")
     well = True
@@ -195,15 +197,44 @@ async def kafka_finding(servers: str | None) -> Finding:
     return Finding(subject, ok, "answers" if ok else "no answer", "" if ok else "Start it or mend the address.")
 
 
-async def iboss_finding(url: str | None) -> Finding:
-    """Look at the IBOSS that is given: whether its description can be read."""
+async def iboss_finding(settings: DoorSettings) -> Finding:
+    """Look at the IBOSS that is given: whether its description can be read, and whether it signs our user in.
+
+    It signs in once, where there is a user: to IBOSS a refusal counts like any other.
+    """
+    subject, url = "IBOSS_API_URL", settings.iboss_api_url
     if url is None:
-        return Finding("IBOSS_API_URL", None, "not set", "A simulator is started by `alhambra up`.")
+        return Finding(subject, None, "not set", "A simulator is started by `alhambra up`.")
     try:
         async with httpx.AsyncClient(timeout=5.0) as client:
             answer = await client.get(url, params={"wsdl": ""})
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        return Finding("IBOSS_API_URL", False, f"no answer: {error}", "Start it or mend the URL.")
-    ok = answer.is_success and b"definitions" in answer.content
-    seen = "gives its WSDL" if ok else f"no WSDL (status {answer.status_code})"
-    return Finding("IBOSS_API_URL", ok, seen, "" if ok else "Check that the URL is that of the SOAP service.")
+        return Finding(subject, False, f"no answer: {error}", "Start it or mend the URL.")
+    if not (answer.is_success and b"definitions" in answer.content):
+        seen = f"no WSDL (status {answer.status_code})"
+        return Finding(subject, False, seen, "Check that the URL is that of the SOAP service.")
+    if settings.iboss_username is None or settings.iboss_password is None:
+        return Finding(subject, True, "gives its WSDL", "Set IBOSS_USERNAME and IBOSS_PASSWORD to try signing in.")
+    return await sign_in_finding(
+        subject,
+        IbossAddress(
+            url,
+            settings.iboss_username,
+            settings.iboss_password.get_secret_value(),
+            revealed(settings.iboss_api_key) or "",
+            settings.iboss_own_wsdl,
+        ),
+    )
+
+
+async def sign_in_finding(subject: str, address: IbossAddress) -> Finding:
+    """Sign in to IBOSS, once, and out again."""
+    try:
+        async with open_iboss(address, Retries(attempts=1)) as client:
+            await client.authenticate()
+            took_ms = client.last_call_s * 1000
+    except IbossError as error:
+        name = type(error).__name__
+        seen = f"gives its WSDL, but does not sign us in: {name}: {str(error).removeprefix(f'{name}: ')}"
+        return Finding(subject, False, seen, error.advice or "Try again later; the log of IBOSS may say more.")
+    return Finding(subject, True, f"gives its WSDL and signs us in, in {took_ms:.0f} ms")

@@ -16,6 +16,7 @@ Nothing lives here alone: the stream processor rebuilds all of it from PostgreSQ
 | `alerts` | channel | whose alerts have become more, JSON `{"user_id"}`: look into PostgreSQL now |
 | `progress:<worker>` | string with expiry | how far a worker has read and written (`Progress`) |
 | `health:<component>` | string with expiry | last report of a worker |
+| `feed:<source>` | string with expiry | last report of a market feed (`db.feed_reports`) |
 | `stream:heartbeat` | channel | one message a second, so that a dead link shows |
 """
 
@@ -37,6 +38,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 
+from db.feed_reports import FeedReport
 from db.fence import EPOCHS_KEY, Command, FencedWriter
 
 HEARTBEAT_CHANNEL = "stream:heartbeat"
@@ -326,6 +328,17 @@ class LiveStore:
         found = await self._redis.mget(keys) if keys else []
         reports = [msgspec.json.decode(one, type=HealthReport) for one in found if one is not None]
         return {report.component: report for report in reports}
+
+    async def report_feed(self, report: FeedReport) -> None:
+        """Say how a market feed is doing; expires like a health report."""
+        await self._redis.set(f"feed:{report.source}", msgspec.json.encode(report), ex=HEALTH_TTL_S)
+
+    async def feeds(self) -> dict[str, FeedReport]:
+        """Return the fresh reports of the market feeds, by source in their order of rank."""
+        keys = [key async for key in self._redis.scan_iter(match="feed:*", count=1000)]
+        found = await self._redis.mget(keys) if keys else []
+        reports = [msgspec.json.decode(one, type=FeedReport) for one in found if one is not None]
+        return {report.source: report for report in sorted(reports, key=lambda one: one.rank)}
 
     async def report_progress(self, worker: str, progress: Progress) -> None:
         """Say how far a worker is; expires like a health report."""

@@ -94,6 +94,27 @@ def book(
     _print(measure_book(portfolios, positions, instruments, dirty), as_json)
 
 
+@app.command()
+def feeds(
+    file: Annotated[
+        str | None, typer.Argument(help="A recorded session of one venue, instead of made traffic.")
+    ] = None,
+    venue: Annotated[list[str] | None, typer.Option(help="Such as coinbase; all, where it is not given.")] = None,
+    messages: Annotated[int, typer.Option(min=1_000, help="Of each venue, where they are made.")] = 50_000,
+    as_json: JsonOption = False,
+) -> None:
+    """Decode what venues send: messages a second of one core, and how that compares with reading their JSON alone."""
+    from alhambra.bench.feeds import measure_feeds
+    from ingest.venues.registry import STREAMS
+
+    found = measure_feeds(venue or STREAMS, file, messages)
+    if as_json:
+        _print(found, as_json)
+        return
+    for one in found.venues:
+        _print(one, as_json)
+
+
 def _print(figures: msgspec.Struct, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(msgspec.json.encode(figures).decode() + "\n")

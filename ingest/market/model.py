@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 TRADING_DAY_S = 6.5 * 3600
+WHOLE_DAY_S = 24 * 3600  # over which a day's variance comes of what is traded round the clock, every day
 MIN_RETURNS = 20
 DEFAULT_DAILY_VOLATILITY = 0.01
 MAX_DAILY_VOLATILITY = 0.10
@@ -18,8 +19,8 @@ PEG_NOISE = 1e-5  # stationary deviation of a pegged rate, relative
 PEG_RETURN_S = 60.0
 SHRINKAGE = 0.01  # funds that are baskets of others make the correlation singular: a hundredth of identity mends it
 
-_HALF_SPREAD_BP = {"fx": 0.2, "index": 0.0, "equity": 0.5, "etf": 0.5, "fund": 1.0, "bond": 1.5}
-_LIQUIDITY = {"fx": 4.0, "etf": 3.0, "equity": 3.0, "index": 3.0}
+_HALF_SPREAD_BP = {"fx": 0.2, "index": 0.0, "equity": 0.5, "etf": 0.5, "fund": 1.0, "bond": 1.5, "crypto": 1.0}
+_LIQUIDITY = {"fx": 4.0, "crypto": 4.0, "etf": 3.0, "equity": 3.0, "index": 3.0}
 
 Floats = npt.NDArray[np.float64]
 
@@ -34,7 +35,7 @@ class Quoted(Protocol):
 
     @property
     def asset_class(self) -> str:
-        """Return equity, etf, bond, fund, cash, fx or index."""
+        """Return equity, etf, bond, fund, cash, fx, index or crypto."""
         ...
 
     @property
@@ -73,10 +74,10 @@ def create_model(closes: Floats, instruments: Sequence[Quoted], starts: Mapping[
     `starts` (id → price) wins over the newest close. Cash, and what has neither, is not quoted. Rates of
     exchange move together by their own history, everything else jointly by its. A trading day's
     variance is spread over 6.5 hours and the simulated market never closes, so 24 hours of it move
-    prices √(24/6.5) ≈ 1.9 times as far as a real day does.
+    prices √(24/6.5) ≈ 1.9 times as far as a real day does; those of crypto-assets as far as a real one.
     """
     start = np.array([starts.get(one.id, np.nan) for one in instruments])
-    start = np.where(start > 0, start, _newest(closes))
+    start = np.where(start > 0, start, newest_closes(closes))
     kept = np.flatnonzero((start > 0) & np.array([one.asset_class != "cash" for one in instruments], bool))
     quoted = [instruments[index] for index in kept.tolist()]
     classes = [one.asset_class for one in quoted]
@@ -86,11 +87,12 @@ def create_model(closes: Floats, instruments: Sequence[Quoted], starts: Mapping[
     rates = np.array([name == "fx" for name in classes], bool)
     pegged = rates & (daily < PEGGED_DAILY_VOLATILITY)
     noise = PEG_NOISE * np.sqrt(2.0 / PEG_RETURN_S)  # an Ornstein-Uhlenbeck process of deviation PEG_NOISE
+    day_s = np.array([WHOLE_DAY_S if name == "crypto" else TRADING_DAY_S for name in classes])
     liquidity = np.array([_LIQUIDITY.get(name, 1.0) for name in classes])
     return MarketModel(
         np.array([one.id for one in quoted], np.uint32),
         start[kept],
-        np.where(pegged, noise, daily / np.sqrt(TRADING_DAY_S)),
+        np.where(pegged, noise, daily / np.sqrt(day_s)),
         np.where(pegged, 1.0 / PEG_RETURN_S, 0.0),
         *_correlation_factors(returns, rates),
         np.array([_HALF_SPREAD_BP.get(name, 1.0) / 1e4 for name in classes]),
@@ -100,7 +102,7 @@ def create_model(closes: Floats, instruments: Sequence[Quoted], starts: Mapping[
     )
 
 
-def _newest(closes: Floats) -> Floats:
+def newest_closes(closes: Floats) -> Floats:
     """Return the last close of each column, NaN where it has none."""
     newest = np.full(closes.shape[1], np.nan)
     for row in closes:

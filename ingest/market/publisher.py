@@ -4,12 +4,15 @@ Two bounds, each with its policy:
 
 1. In flight (sent, not acknowledged): at most `in_flight_bytes`. At the bound the sender **waits**.
 2. Pending (taken from the source, not sent): at most `pending_ticks`, or one quote an instrument where
-   those are more. At the bound the source **waits** up to `wait_s`; after that pending quotes are
-   **conflated** to the newest of each instrument, without another wait until Kafka has caught up.
+   those are more. At the bound a `patient` source (a replay, a venue that is polled) **waits** as long as it takes; any
+   other **waits** up to `wait_s`, and after that pending quotes are **conflated** to the newest of each instrument,
+   without another wait until Kafka has caught up.
 
-So memory is bounded however long Kafka is away, the newest price always arrives, and a source that can
-wait (a replay at full speed) loses nothing in a short pause. Dead letters wait in a queue of 1,000;
-beyond it the oldest are **dropped** and counted.
+So memory is bounded however long Kafka is away, the newest price always arrives, and a source that can wait loses
+nothing. A venue that streams holds the newest of each instrument itself and **waits** for `calm`, so that no old price
+stands before a new one. Dead letters wait in a queue of 1,000; beyond it the oldest are **dropped** and counted.
+
+Under a lease every batch carries its epoch, and nothing is sent while the lease does not hold.
 """
 
 from __future__ import annotations
@@ -18,13 +21,14 @@ import asyncio
 import time
 from asyncio import Future
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from ingest.leadership import Lease
 from ingest.market import metrics
 from ingest.market.pending import PendingQuotes
 from stream.messages import (
@@ -38,6 +42,7 @@ from stream.messages import (
 )
 
 MAX_DEAD_LETTERS = 1_000
+LEASE_LOOK_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +64,19 @@ class PublishLimits:
 class QuotePublisher:
     """Take batches on one side (`publish`), send them on the other (`deliver`), in two tasks."""
 
-    def __init__(self, limits: PublishLimits | None = None, topic: str = QUOTES_TOPIC) -> None:
+    def __init__(
+        self, limits: PublishLimits | None = None, topic: str = QUOTES_TOPIC, lease: Lease | None = None
+    ) -> None:
         self._limits = limits or PublishLimits()
         self._topic = topic
+        self._lease = lease
         self._pending = PendingQuotes()
         self._dead: deque[DeadLetter] = deque(maxlen=MAX_DEAD_LETTERS)
         self._in_flight = 0
         self._conflating = False
         self._failure: BaseException | None = None
         self._heard_at = time.monotonic()
-        self._arrived, self._full, self._room, self._landed = (asyncio.Event() for _ in range(4))
+        self._arrived, self._full, self._room, self._landed, self._calm = (asyncio.Event() for _ in range(5))
 
     @property
     def pending_ticks(self) -> int:
@@ -90,17 +98,26 @@ class QuotePublisher:
         """Return for how many seconds Kafka has acknowledged nothing of what is in flight."""
         return time.monotonic() - self._heard_at if self._in_flight else 0.0
 
-    async def publish(self, batch: QuoteBatch) -> None:
-        """Take a batch; returns within `wait_s`, having conflated what is pending where Kafka is too slow."""
+    async def publish(self, batch: QuoteBatch, *, patient: bool = False) -> None:
+        """Take a batch; returns within `wait_s`, having conflated what is pending where Kafka is too slow.
+
+        With `patient` it returns when there is room, and nothing is conflated for it.
+        """
         self._pending.add(batch)
         self._arrived.set()
         if self._pending.ticks >= self._limits.record_ticks:
             self._full.set()
-        if self._pending.ticks < self._limits.pending_ticks or await self._room_comes():
+        if self._pending.ticks < self._limits.pending_ticks or await self._room_comes(patient):
             return
         self._conflating = True
         metrics.CONFLATED.inc(self._pending.conflate())
         await asyncio.sleep(0)  # a source that never waits must not starve the sender
+
+    async def calm(self) -> None:
+        """Wait until less than a record is pending: whoever holds the newest quotes itself need not queue old ones."""
+        while self._pending.ticks >= self._limits.record_ticks:
+            self._calm.clear()
+            await self._calm.wait()
 
     async def refuse(self, letter: DeadLetter) -> None:
         """Take what could not be used; it is sent with the next quotes, and never holds them up."""
@@ -135,13 +152,13 @@ class QuotePublisher:
             await self._send_dead_letters(producer)
             await self._send_quotes(producer, partitions)
 
-    async def _room_comes(self) -> bool:
-        """Wait for room, unless the last wait was in vain."""
-        if self._conflating:
+    async def _room_comes(self, patient: bool) -> bool:
+        """Wait for room, unless the last wait of somebody who cannot wait for long was in vain."""
+        if self._conflating and not patient:
             return False
         self._room.clear()
         try:
-            async with asyncio.timeout(self._limits.wait_s):
+            async with asyncio.timeout(None if patient else self._limits.wait_s):
                 await self._room.wait()
         except TimeoutError:
             return False
@@ -161,7 +178,10 @@ class QuotePublisher:
         if self._pending.ticks == 0:
             self._arrived.clear()
             return
+        await self._lease_holds()
         chunk = self._pending.take(self._limits.take_ticks)
+        if self._lease is not None:
+            chunk = replace(chunk, epoch=self._lease.epoch)
         try:
             for partition, quotes in partition_quotes(chunk, partitions):
                 record = encode_quotes(quotes)
@@ -172,8 +192,15 @@ class QuotePublisher:
             raise
         self._make_room()
 
+    async def _lease_holds(self) -> None:
+        """Wait while another process may lead; whoever holds the lease cancels us when one does."""
+        while self._lease is not None and not self._lease.holds():  # noqa: ASYNC110 - a lease tells nobody
+            await asyncio.sleep(LEASE_LOOK_S)
+
     def _make_room(self) -> None:
         metrics.PENDING.set(self._pending.ticks)
+        if self._pending.ticks < self._limits.record_ticks:
+            self._calm.set()
         if self._pending.ticks < self._limits.pending_ticks // 2:
             self._conflating = False
             self._room.set()

@@ -1,19 +1,20 @@
-"""Move quotes from a source to the publisher: check, count, refuse, pass on."""
+"""Move quotes from a source to the publisher: check, count, refuse, pass on what counts."""
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
 from ingest.market import metrics
+from ingest.market.board import Board
+from ingest.market.outliers import Reference
 from ingest.market.publisher import QuotePublisher
+from ingest.market.quarantine import Quarantine
 from ingest.market.source import QuoteSource, Refuse
-from ingest.market.validation import REASONS, Codes, check_quotes
-from stream.messages import QUOTES_TOPIC, DeadLetter, QuoteBatch, encode_quotes, select_quotes
+from stream.messages import DeadLetter
 from stream.stages import Stage
 
 
@@ -37,28 +38,44 @@ class FeedState:
             metrics.TICKS.labels(self.name).inc(quotes)
 
 
-async def pump_quotes(
-    source: QuoteSource, publisher: QuotePublisher, known: npt.NDArray[np.bool_], state: FeedState
-) -> None:
-    """Publish the source's good quotes until it ends; the others become dead letters, one a batch and reason."""
-    refuse, received = create_refuse(publisher, state), Stage("received")
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """Hold where a feed's quotes go: its place on the board, what counts it, what refuses for it.
+
+    `patient` sources wait for Kafka as long as it takes; `conflates` says that the source itself holds the newest of
+    each instrument. `judged` and `dated` are for `Board.take`: a replay brings levels and perhaps times of another day.
+    """
+
+    board: Board
+    index: int
+    state: FeedState
+    quarantine: Quarantine
+    patient: bool = False
+    conflates: bool = False
+    judged: bool = False
+    dated: bool = True
+
+
+async def pump_quotes(source: QuoteSource, publisher: QuotePublisher, intake: Intake) -> None:
+    """Publish the source's good quotes that count until it ends; what is refused goes to quarantine."""
+    board, state, received = intake.board, intake.state, Stage("received")
     async with aclosing(source.batches()) as batches:
         async for batch in batches:
-            good, codes = check_quotes(batch, known)
-            refused = len(batch) - int(np.count_nonzero(good))
-            if refused:
-                await _refuse(refuse, batch, codes)
-            state.take(len(batch) - refused, batch.received_ns)
-            if refused == 0:
+            good, passed = board.take(intake.index, batch, intake.quarantine, judged=intake.judged, dated=intake.dated)
+            state.take(good, batch.received_ns)
+            if good == len(batch):
                 received.passed(int(batch.event_ns.max(initial=0)))
-            if refused < len(batch):
-                await publisher.publish(select_quotes(batch, good) if refused else batch)
+            for quotes in passed:
+                await publisher.publish(quotes, patient=intake.patient)
+            if intake.conflates:
+                await publisher.calm()
+    await intake.quarantine.flush()
     await publisher.flush()
     state.finished = True
 
 
 def create_refuse(publisher: QuotePublisher, state: FeedState) -> Refuse:
-    """Return what takes a source's dead letters: counts them by reason and passes them to the publisher."""
+    """Return what takes a feed's dead letters: counts them by reason and passes them to the publisher."""
 
     async def refuse(letter: DeadLetter) -> None:
         state.refused += letter.count
@@ -68,18 +85,10 @@ def create_refuse(publisher: QuotePublisher, state: FeedState) -> Refuse:
     return refuse
 
 
-async def _refuse(refuse: Refuse, batch: QuoteBatch, codes: Codes) -> None:
-    for code in np.unique(codes[codes > 0]).tolist():
-        refused = select_quotes(batch, np.flatnonzero(codes == code))
-        await refuse(
-            DeadLetter(
-                topic=QUOTES_TOPIC,
-                partition=-1,  # it never reached the topic
-                offset=-1,
-                reason=REASONS[code],
-                detail=f"{len(refused)} quotes of {batch.source}, the first of instrument {refused.instrument[0]}",
-                payload=encode_quotes(refused),
-                received_ns=time.time_ns(),
-                count=len(refused),
-            )
-        )
+def create_intake(name: str, ids: Sequence[int], publisher: QuotePublisher) -> Intake:
+    """Make the intake of a replay that is alone, for these instruments."""
+    now_ns = time.time_ns()
+    board, state = Board([name], now_ns), FeedState(name)
+    board.follow([Reference(number, "", math.nan) for number in ids], now_ns)
+    board.rank(0, dict.fromkeys(ids, 0.0))
+    return Intake(board, 0, state, Quarantine(name, create_refuse(publisher, state)), patient=True, dated=False)

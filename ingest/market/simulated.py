@@ -7,9 +7,11 @@ from collections.abc import AsyncGenerator
 import numpy as np
 import numpy.typing as npt
 
+from analytics.splits import Split
 from ingest.market.clock import Clock, SystemClock
 from ingest.market.model import MarketModel
 from ingest.market.source import SimulatedFeed
+from ingest.market.splits import KnownSplits
 from stream.messages import QuoteBatch
 
 STEP_NS = 20_000_000
@@ -45,6 +47,12 @@ class SimulatedMarket:
         shock += model.own * self._random.standard_normal(len(model))
         self._level += model.volatility * np.sqrt(seconds) * shock - 0.5 * model.volatility**2 * seconds
         self._level -= np.minimum(model.reversion * seconds, 1.0) * (self._level - self._start)
+
+    def split(self, instrument: int, ratio: float) -> None:
+        """Quote an instrument in new shares from now on, so many of them for one old."""
+        place = self._model.instrument == instrument
+        self._level[place] -= np.log(ratio)
+        self._start[place] -= np.log(ratio)
 
     def draw(self, count: int, now_ns: int, span_ns: int, source: str = "simulated") -> QuoteBatch:
         """Quote `count` ticks with event times spread over the `span_ns` before `now_ns`.
@@ -106,13 +114,21 @@ class TickGrid:
 
 
 class SimulatedSource:
-    """Yield simulated quotes at the feed's rate, from the model's start prices on, until it is closed."""
+    """Yield simulated quotes at the feed's rate, from the model's start prices on, until it is closed.
 
-    def __init__(self, feed: SimulatedFeed, model: MarketModel, clock: Clock | None = None) -> None:
+    Prices follow the splits that are known as they take effect; those of before the start are in its prices.
+    """
+
+    def __init__(
+        self, feed: SimulatedFeed, model: MarketModel, clock: Clock | None = None, splits: KnownSplits | None = None
+    ) -> None:
         self.name = feed.name
         self._rate = feed.rate
         self._market = SimulatedMarket(model, feed.seed)
         self._clock = clock or SystemClock()
+        self._splits = splits or KnownSplits()
+        self._began_ns = self._clock.now_ns()
+        self._applied: dict[Split, None] = {}
 
     async def batches(self) -> AsyncGenerator[QuoteBatch, None]:
         """Yield each 20 ms what is due, counted from the start, so that the pace does not drift."""
@@ -130,4 +146,20 @@ class SimulatedSource:
             due = int((now - start) * self._rate / 1e9) - emitted
             if due > 0:
                 emitted += due
-                yield self._market.draw(due, self._clock.now_ns(), elapsed, self.name)
+                now_ns = self._clock.now_ns()
+                self._split(now_ns)
+                yield self._dated(self._market.draw(due, now_ns, elapsed, self.name))
+
+    def _split(self, now_ns: int) -> None:
+        """Put prices into new shares where a split has taken effect, or was learned of after it did."""
+        for one in self._splits.newest.between(self._began_ns, now_ns):
+            if one not in self._applied:
+                self._market.split(one.instrument, float(one.ratio))
+                self._applied[one] = None
+
+    def _dated(self, batch: QuoteBatch) -> QuoteBatch:
+        """Date the quotes in new shares at their split or later: the time of a quote says in which shares it is."""
+        for one in self._applied:
+            old = (batch.instrument == one.instrument) & (batch.event_ns < one.effective_ns)
+            batch.event_ns[old] = one.effective_ns
+        return batch

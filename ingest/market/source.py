@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 from urllib.parse import unquote
 
 from ingest.market.errors import FeedUnclear
 from ingest.market.mapping import ANY_SYMBOL, TIME_FORMATS, ColumnMapping, parse_mapping
+from ingest.market.venue_feed import SessionFeed, VenueFeed, create_tls, create_venue_feed, open_venue
+from ingest.venues.registry import VENUES
+from ingest.venues.venue import Keys
 from stream.messages import DeadLetter, QuoteBatch
 
 MIN_RATE, MAX_RATE, DEFAULT_RATE = 1.0, 100_000.0, 500.0
-FEEDS = "simulated:RATE, recorded:PATH?map=…, none"
+FEEDS = f"{', '.join(VENUES)}, simulated:RATE, recorded:PATH?map=… or ?venue=…, none"
+SEPARATOR, MOST_FEEDS = ";", 8
 _YES = {"1": True, "yes": True, "on": True, "true": True, "0": False, "no": False, "off": False, "false": False}
 _RECORDED_OPTIONS = frozenset({"map", "speed", "restamp", "delimiter", "header", "time_format", "utc_offset", "symbol"})
 
@@ -69,14 +73,42 @@ class RecordedFeed:
     name: str = "recorded"
 
 
-FeedSpec: TypeAlias = SimulatedFeed | RecordedFeed | NoFeed
+FeedSpec: TypeAlias = SimulatedFeed | RecordedFeed | NoFeed | VenueFeed | SessionFeed
+
+
+def parse_feeds(text: str) -> tuple[FeedSpec, ...]:
+    """Parse feeds between semicolons, the best first, such as `coinbase;ecb;simulated:200`; raises `FeedUnclear`."""
+    feeds = tuple(parse_feed(part) for part in text.split(SEPARATOR) if part.strip())
+    names = [feed.name for feed in feeds]
+    if not feeds:
+        raise FeedUnclear(f"no feed is named; the feeds are {FEEDS}")
+    if len(feeds) > MOST_FEEDS:
+        raise FeedUnclear(f"{len(feeds)} feeds are named; at most {MOST_FEEDS} can run side by side")
+    if len(feeds) > 1 and NoFeed().name in names:
+        raise FeedUnclear("none is no feed beside others")
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise FeedUnclear(f"two feeds are called {twice}; give one of them a name with name=")
+    return feeds
+
+
+def check_feeds(feeds: Sequence[FeedSpec], keys: Keys) -> None:
+    """Raise `FeedUnclear` where a venue's options, keys or certificates cannot be used; nothing is connected to."""
+    for feed in feeds:
+        venue = feed.venue if isinstance(feed, SessionFeed) else feed
+        if isinstance(venue, VenueFeed):
+            open_venue(venue, keys)
+            create_tls(venue)
 
 
 def parse_feed(text: str) -> FeedSpec:
-    """Parse a feed's name, such as `simulated:500`, `recorded:/path/file.csv?speed=10&map=…` or `none`.
+    """Parse a feed's name, such as `simulated:500`, `coinbase?symbols=BTC-USD`, `recorded:/file.csv?map=…` or `none`.
 
     Raises `FeedUnclear`, with what is expected, on anything else.
     """
+    venue, _, query = text.strip().partition("?")
+    if venue in VENUES:
+        return create_venue_feed(venue, _parse_options(query))
     kind, _, rest = text.strip().partition(":")
     if kind == "none" and not rest:
         return NoFeed()
@@ -101,10 +133,12 @@ def _parse_simulated(rest: str) -> SimulatedFeed:
     return SimulatedFeed(rate, None if seed is None else int(seed))
 
 
-def _parse_recorded(rest: str) -> RecordedFeed:
+def _parse_recorded(rest: str) -> RecordedFeed | SessionFeed:
     path, _, query = rest.partition("?")
     if not path:
         raise FeedUnclear("recorded: names no file; write recorded:/path/file.csv?map=time=…,last=…,symbol=…")
+    if "venue" in (options := _parse_options(query)):
+        return _parse_session(path, options)
     options = _parse_options(query, _RECORDED_OPTIONS)
     return RecordedFeed(
         path,
@@ -118,12 +152,18 @@ def _parse_recorded(rest: str) -> RecordedFeed:
     )
 
 
-def _parse_options(query: str, known: frozenset[str]) -> dict[str, str]:
+def _parse_session(path: str, options: Mapping[str, str]) -> SessionFeed:
+    theirs = {name: value for name, value in options.items() if name not in {"venue", "speed", "restamp"}}
+    venue = create_venue_feed(options["venue"], theirs)
+    return SessionFeed(path, venue, _parse_speed(options.get("speed", "1")), _parse_flag(options, "restamp"))
+
+
+def _parse_options(query: str, known: frozenset[str] | None = None) -> dict[str, str]:
     """Split `name=value` pairs between ampersands; a plus stays a plus, because offsets have one."""
     options: dict[str, str] = {}
     for pair in filter(None, query.split("&")):
         name, _, value = pair.partition("=")
-        if name not in known and not name.startswith("symbol."):
+        if known is not None and name not in known and not name.startswith("symbol."):
             raise FeedUnclear(f"the feed has no option {name!r}; the options are {', '.join(sorted(known))}")
         options[name] = unquote(value)
     return options

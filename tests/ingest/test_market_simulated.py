@@ -98,6 +98,11 @@ def test_a_simulated_day_moves_as_the_history_does(model: MarketModel):
     assert np.corrcoef(moves[:, :4].T) == pytest.approx(np.corrcoef(history.T), abs=0.08)
 
 
+def test_a_day_of_a_crypto_asset_has_twenty_four_hours():
+    share, coin = (create_model(closes()[:, :1], [Instrument(1, name)], {}) for name in ("equity", "crypto"))
+    assert coin.volatility[0] == pytest.approx(share.volatility[0] * np.sqrt(6.5 / 24))
+
+
 def test_rates_of_exchange_move_by_themselves_and_a_peg_holds(model: MarketModel):
     market = SimulatedMarket(model, seed=3)
     levels = []

@@ -69,7 +69,7 @@ async def add_instruments(pool: asyncpg.Pool) -> None:
 
 @asynccontextmanager
 async def running(feed: FeedSpec, pool: asyncpg.Pool, live: LiveStore, servers: str) -> AsyncIterator[None]:
-    task = asyncio.create_task(run_market(feed, pool, live, servers))
+    task = asyncio.create_task(run_market((feed,), pool, live, servers))
     try:
         yield
     finally:

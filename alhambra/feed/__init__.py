@@ -1,0 +1,1 @@
+"""Be the commands `alhambra feed …`: venues' sessions recorded, and read again."""
