@@ -42,6 +42,7 @@ bench: $(VENV)/installed
 	$(BIN)/alhambra bench pipeline
 	$(BIN)/alhambra bench pipeline --portfolios 84 --max-hz 20
 	$(BIN)/alhambra bench encodings
+	$(BIN)/alhambra bench feeds
 	$(BIN)/alhambra bench fanout
 	$(BIN)/alhambra bench fanout --rooms own
 	$(BIN)/alhambra bench fanout --clients 5000 --transport websocket

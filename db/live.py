@@ -112,7 +112,10 @@ class TotalsLayout(msgspec.Struct, frozen=True):
 
 
 class StoredQuote(msgspec.Struct, frozen=True):
-    """Hold a newest quote; `prior_close` is 0 where there is none."""
+    """Hold a newest quote; `prior_close` is 0 where there is none.
+
+    `event_ns` is 0, and `source` is `close`, where nobody has quoted it yet: the price is its newest close then.
+    """
 
     symbol: str
     price: float

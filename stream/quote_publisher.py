@@ -12,6 +12,7 @@ from db.live import LiveStore, StoredQuote
 from stream.prices import PriceTable
 
 STORE_EVERY_NS = 1_000_000_000
+CLOSE = "close"  # in place of a feed's name: nobody has quoted it yet, and its newest close stands in
 
 Indices = npt.NDArray[np.int64]
 
@@ -19,6 +20,8 @@ Indices = npt.NDArray[np.int64]
 class QuotePublisher:
     """Own what was written of the price table, so that only what has changed is written again.
 
+    An instrument that has had no quote is stored at its newest close, under the time 0: what is converted at a rate of
+    exchange can be shown before that rate has moved.
     Every worker has every price: each stores them, so that they are there whoever lives, and one publishes them.
     """
 
@@ -28,6 +31,7 @@ class QuotePublisher:
         self._speaks_for_all = speaks_for_all
         self._stored_at_ns = 0
         self._stored_ns = np.zeros(0, np.int64)
+        self._stored_close = np.zeros(0)
         self._told_ns = np.zeros(0, np.int64)
         self._places: dict[str, int] = {}
 
@@ -51,14 +55,19 @@ class QuotePublisher:
             return
         self._stored_at_ns = now_ns
         self._stored_ns = self._as_long(self._stored_ns)
-        changed = np.flatnonzero(self._prices.mark_ns != self._stored_ns)
+        closes = np.where((self._prices.mark_ns == 0) & ~self._prices.cash, self._prices.price, 0.0)
+        told = np.zeros(len(closes))
+        told[: len(self._stored_close)] = self._stored_close
+        changed = np.flatnonzero((self._prices.mark_ns != self._stored_ns) | (closes != told))
         times = self._prices.mark_ns[changed]
         await self._store.write_quotes({one.symbol: msgspec.json.encode(one) for one in self._quotes(changed)})
         self._stored_ns[changed] = times
+        self._stored_close = closes
 
     def invalidate(self) -> None:
         """Have all written again."""
         self._stored_ns[:] = 0
+        self._stored_close[:] = 0.0
         self._told_ns[:] = 0
 
     def _as_long(self, written: Indices) -> Indices:
@@ -74,7 +83,11 @@ class QuotePublisher:
         prices = self._prices
         chosen = places.tolist()
         closes = np.nan_to_num(prices.prior_close[0, chosen]).tolist()
-        marks, times = prices.mark[places].tolist(), prices.mark_ns[places].tolist()
-        sources = [prices.sources[one] for one in prices.mark_source[places].tolist()]
+        times = prices.mark_ns[places]
+        marks = np.where(times > 0, prices.mark[places], prices.price[places]).tolist()
+        sources = [
+            prices.sources[one] if quoted else CLOSE
+            for one, quoted in zip(prices.mark_source[places].tolist(), (times > 0).tolist(), strict=True)
+        ]
         symbols = [prices.specs[one].symbol for one in chosen]
-        return [StoredQuote(*one) for one in zip(symbols, marks, closes, times, sources, strict=True)]
+        return [StoredQuote(*one) for one in zip(symbols, marks, closes, times.tolist(), sources, strict=True)]

@@ -113,7 +113,7 @@ _HOLDING: Texts = {
     "weight": ("Share of total equity.", FRACTION),
     "price_ns": ("Time of the price; 0 for cash.", NS),
     "stale": ("Whether `state` is `stale`.", ""),
-    "prior_close": ("Price at the prior close.", OWN),
+    "prior_close": ("Price at the prior close, in the shares of now: divided by the splits since.", OWN),
     "day_pnl_price": ("The part of day P&L that the price made.", BASE),
     "contribution": ("What the position adds to the portfolio's `day_pnl_pct`.", PERCENT),
     "state": ("Of the price: `live`; `close`: its market has shut since; `stale`: its market is open, it is old.", ""),
@@ -134,11 +134,11 @@ _QUOTE: Texts = {
     "name": ("Name of the instrument.", ""),
     "currency": ("Currency it trades in, ISO 4217.", ""),
     "price": ("Newest price.", OWN),
-    "prior_close": ("Price at the prior close; 0 where none is known.", OWN),
+    "prior_close": ("Price at the prior close, in the shares of now; 0 where none is known.", OWN),
     "change": ("Price less prior close.", OWN),
     "change_pct": ("The same, of the prior close.", PERCENT),
-    "price_ns": ("Time of the price.", NS),
-    "source": ("Where the price comes from.", ""),
+    "price_ns": ("Time of the price; 0 where nobody has quoted it yet, and it is the newest close.", NS),
+    "source": ("Where the price comes from: a feed, or `close`.", ""),
 }
 _QUOTE_TYPES: Types = {
     **dict.fromkeys(("symbol", "name", "source"), str),

@@ -13,6 +13,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
+from analytics.splits import Split, Splits, create_splits
 from api.catalogue import Catalogue
 from api.errors import BadRequest, NotFound, Unavailable
 from api.portfolio.cost_lots import day_bookings, open_lots
@@ -30,10 +31,12 @@ from api.portfolio.provenance import (
     position_shape,
     row_shape,
     rows_behind,
+    split_shape,
     work,
 )
 from api.portfolio.rates import REFERENCE
 from api.portfolio.together import together_shape
+from db.corporate_actions import splits as known_splits
 from db.portfolios import PortfolioInfo, Viewer
 from db.postgres import acquire
 from db.provenance import BookedEntry, close_dates, visible_bookings, visible_records
@@ -85,10 +88,14 @@ class Inquiry:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """Hold what the ledger says behind a valuation: bookings up to its positions, dates of closes, the day's start."""
+    """Hold what the ledger says behind a valuation: bookings up to its positions, dates of closes, the day's start.
+
+    `splits` are by instrument those between its prior close and the valuation.
+    """
 
     bookings: list[BookedEntry]
     close_dates: Mapping[int, date]
+    splits: Mapping[int, tuple[Split, ...]]
     opened_at: datetime
 
 
@@ -126,11 +133,12 @@ async def _explain_one(
     record = decode_positions(records[info.id])
     opened_at = datetime.fromtimestamp(valuation.day_start_ns / 1e9, UTC)
     catalogue = inquiry.catalogue
+    splits = create_splits(await known_splits(connection))
     try:
-        worked = work(valuation, record, catalogue.instruments, catalogue.minor_units, valuation.day_start_ns)
+        worked = work(valuation, record, catalogue.instruments, catalogue.minor_units, valuation.day_start_ns, splits)
     except MissingInput as error:
         raise Unavailable(f"The figure cannot be recomputed: {error.args[0]}.") from error
-    ledger = await _read_ledger(connection, inquiry.viewer, worked, opened_at)
+    ledger = await _read_ledger(connection, inquiry.viewer, worked, opened_at, splits)
     return {
         "portfolio": {"id": info.id, "name": info.name, "baseCurrency": info.base_currency},
         "valuation": {**position_shape(worked), "dayBegan": opened_at.isoformat()},
@@ -140,11 +148,16 @@ async def _explain_one(
     }
 
 
-async def _read_ledger(connection: asyncpg.Connection, viewer: Viewer, worked: Worked, opened_at: datetime) -> Ledger:
+async def _read_ledger(
+    connection: asyncpg.Connection, viewer: Viewer, worked: Worked, opened_at: datetime, splits: Splits
+) -> Ledger:
     until = EPOCH + timedelta(microseconds=-(-worked.record.event_ns // 1000))  # up: no booking of then is left out
     closes = {row.shown.instrument: row.shown.prior_close for row in worked.rows if not row.terms.cash}
     bookings = await visible_bookings(connection, viewer, UUID(worked.valuation.portfolio_id), until)
-    return Ledger(bookings, await close_dates(connection, closes, opened_at.date()), opened_at)
+    until_ns = worked.valuation.computed_ns
+    dates = await close_dates(connection, closes, opened_at.date(), splits.between(0, until_ns))
+    since = {number: splits.since_close(number, day, until_ns) for number, day in dates.items()}
+    return Ledger(bookings, dates, since, opened_at)
 
 
 def _row_shapes(inquiry: Inquiry, worked: Worked, ledger: Ledger) -> list[Shape]:
@@ -162,11 +175,14 @@ def _complete(shape: Shape, row: WorkedRow, base_currency: str, sources: Sources
     """Add to a row's shape what the ledger and the feeds know: the price's source, the close's date, bookings, lots."""
     symbol = row.shown.symbol
     shape["price"] |= {"source": sources.source_of(symbol), "newestQuote": _quote_shape(sources, symbol)}
-    shape["priorClose"]["date"] = ledger.close_dates.get(row.shown.instrument)
+    shape["priorClose"] |= {
+        "date": ledger.close_dates.get(row.shown.instrument),
+        "splits": [split_shape(one) for one in ledger.splits.get(row.shown.instrument, ())],
+    }
     shape["traded"]["bookings"] = day_bookings(ledger.bookings, symbol, ledger.opened_at)
     if not row.terms.cash:  # of cash there is too much coming and going for lots to tell anything
         lots = open_lots(ledger.bookings, symbol, base_currency)
-        adds_up = sum((Decimal(lot["quantity"]) for lot in lots), Decimal(0)) == row.line.quantity
+        adds_up = sum((Decimal(lot["quantity"]) for lot in lots), Decimal(0)) == row.line.quantity  # as booked, both
         shape["cost"] |= {"lots": lots, "lotsAddUp": adds_up}
     return shape
 
@@ -194,7 +210,9 @@ def _rate_shapes(inquiry: Inquiry, worked: Worked) -> list[Shape]:
 
 def _quote_shape(sources: Sources, symbol: str) -> Shape | None:
     quote = sources.quotes.get(symbol)
-    return None if quote is None else {"price": quote.price, "at": instant(quote.event_ns)}
+    if quote is None or not quote.event_ns:  # nobody has quoted it yet: it stands at its close
+        return None
+    return {"price": quote.price, "at": instant(quote.event_ns)}
 
 
 async def _read_sources(state: WebState) -> Sources:

@@ -96,7 +96,8 @@ async def test_everything_is_written_again_after_an_outage(watched: set[str]) ->
     await cycles.turn(SECOND_NS, tick=False)
     assert set(cycles.stored()) == {f"p{number}" for number in range(5)}
     assert len(cycles.store.layouts) == 1
-    assert set(cycles.store.quotes) == {"AAPL"}
+    prices = cycles.processor.prices
+    assert set(cycles.store.quotes) == {one.symbol for one in prices.specs if one.asset_class != "cash"}
 
 
 async def test_totals_follow_their_layout_and_are_written_four_times_a_second() -> None:
