@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from fakes_venues import Answer, Dialect, Wire
 
@@ -15,10 +16,10 @@ DEPTH = 12
 HEARTBEAT_EVERY = 10  # beats
 
 
-def iso_now(digits: int = 6) -> str:
-    """Return the time as venues write it, such as 2021-04-17T16:43:37.075687Z."""
-    now = datetime.now(UTC)
-    return f"{now:%Y-%m-%dT%H:%M:%S}.{now.microsecond:06d}"[: 20 + digits] + "Z"
+def iso_now(ahead_s: float = 0.0) -> str:
+    """Return the time as venues write it, such as 2021-04-17T16:43:37.075687Z, by a clock that is ahead of ours."""
+    now = datetime.now(UTC) + timedelta(seconds=ahead_s)
+    return f"{now:%Y-%m-%dT%H:%M:%S}.{now.microsecond:06d}Z"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +140,7 @@ class BookMarket(ABC):
         self.books = {symbol: Book(symbol, price) for symbol, price in prices.items()}
         self.moving = moving
         self.withholds = False
+        self.ahead_s = 0.0  # of the venue's clock
         self.tellers: dict[Wire, Teller] = {}
         # All that was ever true, for whoever asks whether a price that was published is.
         self.true_tops = {symbol: {book.top()} for symbol, book in self.books.items()}
@@ -151,9 +153,13 @@ class BookMarket(ABC):
         """Return the best bid and ask of a symbol."""
         return self.books[symbol].top()
 
-    def tops(self) -> dict[str, tuple[float, float]]:
-        """Return the best bid and ask of every symbol."""
-        return {symbol: book.top() for symbol, book in self.books.items()}
+    def now(self) -> str:
+        """Return the venue's time as text."""
+        return iso_now(self.ahead_s)
+
+    def ms(self) -> int:
+        """Return the venue's time in milliseconds."""
+        return round((time.time() + self.ahead_s) * 1000)
 
     async def move(self, *symbols: str) -> None:
         """Change the books of these symbols, or of all."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -18,6 +18,9 @@ import numpy as np
 import uvicorn
 from fakes import eventually
 from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from alhambra.bank.model import Account, Bank, BankBooking, IbossUser, Instrument
 from alhambra.iboss_sim.app import create_app, utc_now
@@ -151,6 +154,14 @@ async def open_http(app: Starlette, listener: socket.socket | None = None) -> As
         finally:
             server.should_exit = True
             await task
+
+
+@asynccontextmanager
+async def open_service(serve: Callable[[Request], Awaitable[Response]]) -> AsyncIterator[IbossAddress]:
+    """Serve whatever a test answers, in place of IBOSS, and yield its address."""
+    app = Starlette(routes=[Route("/{path:path}", serve, methods=["GET", "POST"])])
+    async with open_http(app) as url:
+        yield IbossAddress(f"{url}/soap", "user", "password", "key")
 
 
 def envelope(body: str) -> bytes:
