@@ -12,7 +12,7 @@ import base64
 import zlib
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
@@ -93,8 +93,9 @@ def address(letter: DeadLetter, partitions: Mapping[str, int]) -> list[Record]:
         raise CannotPutBack("left: no such topic")
     try:
         if letter.topic == QUOTES_TOPIC:
-            parts = partition_quotes(decode_quotes(letter.payload), partitions[QUOTES_TOPIC])
-            return [Record(QUOTES_TOPIC, encode_quotes(quotes), partition=number) for number, quotes in parts]
+            quotes = replace(decode_quotes(letter.payload), epoch=0)  # whoever leads now, these are wanted
+            parts = partition_quotes(quotes, partitions[QUOTES_TOPIC])
+            return [Record(QUOTES_TOPIC, encode_quotes(part), partition=number) for number, part in parts]
         key = PORTFOLIO_OF[letter.topic](letter.payload).encode()
     except UnreadableMessage as error:
         raise CannotPutBack("left: unreadable") from error

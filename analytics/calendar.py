@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import numpy.typing as npt
 
-from analytics.sessions import ROUND_THE_CLOCK, Session, day_start, trading_day
+from analytics.sessions import EVERY_DAY, ROUND_THE_CLOCK, Session, day_start, trading_day
 
 Ints: TypeAlias = npt.NDArray[np.int64]
 
@@ -155,9 +155,9 @@ def create_calendar(
 ) -> Calendar:
     """Make the calendar of these exchanges and time zones.
 
-    Beyond the last session that is known of an exchange, and where none is, every weekday (UTC) is taken for
-    one: a guess, but closes roll and prices are called stale as they would be without a calendar. Where nobody
-    trades on an exchange, every date is a day.
+    Beyond the last session that is known of an exchange, and where none is, every weekday (UTC; every date of what
+    never closes) is taken for one: a guess, but closes roll and prices are called stale as they would be without a
+    calendar. Where nobody trades on an exchange, every date is a day.
     """
     today = _local_date(now_ns, "UTC")
     known: dict[str, list[Session]] = {exchange: [] for exchange in sorted(exchanges)}
@@ -177,7 +177,7 @@ def _weekdays(exchange: str, first: date, last: date) -> list[Session]:
     return [
         Session(exchange, day, day_start(day, "UTC"), day_start(day + timedelta(days=1), "UTC"))
         for day in days
-        if day.weekday() < 5
+        if day.weekday() < 5 or exchange == EVERY_DAY
     ]
 
 

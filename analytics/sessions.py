@@ -16,7 +16,8 @@ from zoneinfo import ZoneInfo
 if TYPE_CHECKING:
     from exchange_calendars import ExchangeCalendar
 
-ROUND_THE_CLOCK = frozenset({"24/5", "24/7"})  # where currencies trade: they keep no holidays, so they make no days
+EVERY_DAY = "24/7"  # where crypto-assets trade
+ROUND_THE_CLOCK = frozenset({"24/5", EVERY_DAY})  # where no holidays are kept, so that they make no days
 _MARGIN = timedelta(days=14)  # longer than an exchange stays shut: a calendar without any session cannot be made
 
 
@@ -29,7 +30,7 @@ class SessionsError(ValueError):
 
 
 class UnknownExchange(SessionsError):
-    """Say which code is no exchange's: neither a MIC such as `XNYS` that we have a calendar of, nor `24/5`."""
+    """Say which code is no exchange's: neither a MIC such as `XNYS` that we have a calendar of, nor `24/…`."""
 
 
 @dataclass(frozen=True, slots=True)

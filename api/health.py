@@ -27,6 +27,8 @@ REPORTED = ("kafka", "iboss")
 EXPECTED = ("stream", "market", "live_equals_batch")
 # Without these nothing can be shown, or not be trusted; without anything else prices are old.
 VITAL = ("database", "redis", "live_equals_batch")
+# What is wrong with these a client does not notice: prices and totals are as quick and as right as ever.
+ONLY_FOR_STAFF = {"positions_equal_bookings", "reconciliation", "standby"}
 SILENT = "has not reported for fifteen seconds"
 REMEMBERED_S = 0.5
 
@@ -154,7 +156,7 @@ def _summary(conditions: Mapping[str, Condition]) -> str:
     wrong = {_kind(name) for name, one in conditions.items() if not one.ok}
     if wrong & set(VITAL):
         return "failed"
-    return "delayed" if wrong - {"positions_equal_bookings"} else "ok"
+    return "delayed" if wrong - ONLY_FOR_STAFF else "ok"
 
 
 def _sentence(error: BaseException) -> str:

@@ -11,6 +11,9 @@ import msgspec
 
 ACQUIRE_TIMEOUT_S = 2.0
 CLOSE_TIMEOUT_S = 3.0
+# What holds rows in a transaction and does nothing, for longer than Kafka is waited for, was stopped or is lost: others
+# must not wait for those rows for ever.
+IDLE_IN_TRANSACTION_MS = 15_000
 # What asyncpg and the network raise when PostgreSQL is away; a commit that was under way may have happened.
 DATABASE_AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 
@@ -18,6 +21,8 @@ DATABASE_AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.Internal
 @asynccontextmanager
 async def open_pool(url: str, name: str, size: int = 8) -> AsyncIterator[asyncpg.Pool]:
     """Open a pool whose connections carry the process's name and a statement timeout of ten seconds.
+
+    A transaction in which nothing happens for fifteen seconds is ended by the server.
 
     Rows' `jsonb` columns come and go as Python values. Use `acquire(pool)`, which bounds the wait.
     """
@@ -27,7 +32,12 @@ async def open_pool(url: str, name: str, size: int = 8) -> AsyncIterator[asyncpg
         max_size=size,
         timeout=5.0,
         command_timeout=10.0,
-        server_settings={"application_name": name, "statement_timeout": "10000", "timezone": "UTC"},
+        server_settings={
+            "application_name": name,
+            "statement_timeout": "10000",
+            "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_MS),
+            "timezone": "UTC",
+        },
         init=_register_json,
     )
     try:

@@ -1,11 +1,13 @@
-"""Run the ingest process: `python -m ingest [iboss] [market]`, all sources by default."""
+"""Run the ingest process: `python -m ingest [iboss] [market]`, all sources by default.
+
+Of several such processes one leads each source; the others stand by.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Coroutine, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import asyncpg
 import structlog
@@ -15,8 +17,9 @@ from db.live import LiveStore, create_redis
 from db.postgres import open_pool
 from ingest.iboss.client import IbossAddress
 from ingest.iboss.worker import run_iboss
+from ingest.leadership import Lease, Work, lead
 from ingest.market.errors import MarketError
-from ingest.market.source import parse_feed
+from ingest.market.source import check_feeds, parse_feeds
 from ingest.market.worker import run_market
 from ingest.settings import IngestSettings
 from stream.runtime import configure_logging, explain_settings, run_worker, serve_metrics
@@ -36,7 +39,7 @@ def main() -> None:
     try:
         sources = parse_sources(sys.argv[1:])
         settings = read_settings(sources)
-        parse_feed(settings.market_feed)
+        check_feeds(parse_feeds(settings.market_feed) if "market" in sources else (), settings.venue_keys())
     except (Misconfigured, MarketError) as error:
         sys.exit(f"ingest: {error}")
     configure_logging("ingest", settings.log_level)
@@ -71,29 +74,38 @@ def read_settings(sources: Sequence[str]) -> IngestSettings:
 
 
 async def ingest(settings: IngestSettings, sources: Sequence[str]) -> None:
-    """Run the sources in one task group until cancelled, beginning when PostgreSQL is there."""
+    """Lead the sources, or stand by, in one task group until cancelled, beginning when PostgreSQL is there."""
     await _wait_for_database(settings.database_url)
     redis = create_redis(settings.redis_url, "ingest")
     try:
         async with open_pool(settings.database_url, "ingest") as pool, asyncio.TaskGroup() as tasks:
+            live = LiveStore(redis)
             for name in sources:
-                tasks.create_task(_source(name, settings, pool, LiveStore(redis)), name=name)
+                tasks.create_task(lead(pool, name, _work(name, settings, pool, live), live), name=name)
     finally:
         await redis.aclose()
 
 
-def _source(name: str, settings: IngestSettings, pool: asyncpg.Pool, live: LiveStore) -> Coroutine[Any, Any, None]:
+def _work(name: str, settings: IngestSettings, pool: asyncpg.Pool, live: LiveStore) -> Work:
+    """Return what the leader of a source does."""
     servers = settings.kafka_bootstrap_servers
-    if name == "market":
-        return run_market(parse_feed(settings.market_feed), pool, live, servers)
-    address = IbossAddress(
-        settings.iboss_api_url,
-        settings.iboss_username,
-        settings.iboss_password.get_secret_value(),
-        settings.iboss_api_key.get_secret_value(),
-        settings.iboss_own_wsdl,
-    )
-    return run_iboss(address, pool, live, servers, settings.iboss_poll_seconds)
+
+    async def market(lease: Lease) -> None:
+        await run_market(parse_feeds(settings.market_feed), pool, live, servers, lease, settings.venue_keys())
+
+    async def iboss(lease: Lease) -> None:
+        address = IbossAddress(
+            settings.iboss_api_url,
+            settings.iboss_username,
+            settings.iboss_password.get_secret_value(),
+            settings.iboss_api_key.get_secret_value(),
+            settings.iboss_own_wsdl,
+        )
+        await run_iboss(
+            address, pool, live, servers, settings.iboss_poll_seconds, lease.fence, settings.iboss_reconcile_hour
+        )
+
+    return {"market": market, "iboss": iboss}[name]
 
 
 async def _wait_for_database(url: str) -> None:

@@ -25,9 +25,10 @@ from stream.messages import (
     encode_quotes,
     select_quotes,
 )
-from stream.metrics import OUT_OF_RANGE, REFUSED, TICKS
+from stream.metrics import FENCED_QUOTES, OUT_OF_RANGE, REFUSED, TICKS
 from stream.outbox import Outbox
 from stream.processor import Processor
+from stream.quote_epochs import QuoteEpochs
 from stream.stages import Stage
 
 log = structlog.get_logger()
@@ -58,6 +59,7 @@ class QuoteReader:
         self.reading = Reading()
         self.ticks = 0
         self._read = Stage("read")
+        self._epochs = QuoteEpochs()
         self._near = asyncio.Event()
 
     async def near_end(self, seconds: float) -> None:
@@ -122,6 +124,9 @@ class QuoteReader:
             batch = decode_quotes(record.value or b"")
         except UnreadableMessage as error:
             self._outbox.add_letter(dead_letter(record, "unreadable", str(error)))
+            return
+        if not self._epochs.admits(record.partition, batch.epoch):
+            FENCED_QUOTES.inc(len(batch))
             return
         TICKS.inc(len(batch))
         self.ticks += len(batch)

@@ -8,7 +8,7 @@ and travel as strings; live marks are float64. The version is in the topic's nam
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -49,6 +49,7 @@ class QuoteColumns(msgspec.Struct, frozen=True, array_like=True, tag="q1"):
     last: bytes
     volume: bytes
     event_ns: bytes
+    epoch: int = 0  # records from before there were leases do not have it
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,8 @@ class QuoteBatch:
     """Carry quotes of one partition in columns of equal length n, in the order they arrived.
 
     `instrument` is the instruments' id in the database (uint32). `bid`, `ask`, `last` (in the currency
-    of quotation) and `volume` are float64 with NaN where absent. `event_ns` is int64.
+    of quotation) and `volume` are float64 with NaN where absent. `event_ns` is int64. `epoch` is that of the lease
+    under which the market is quoted: in a partition, what comes behind a higher one is dropped. 0 is not fenced.
     """
 
     source: str
@@ -67,6 +69,7 @@ class QuoteBatch:
     last: npt.NDArray[np.float64]
     volume: npt.NDArray[np.float64]
     event_ns: npt.NDArray[np.int64]
+    epoch: int = field(default=0, kw_only=True)
 
     def __len__(self) -> int:
         return len(self.instrument)
@@ -241,6 +244,7 @@ def encode_quotes(batch: QuoteBatch) -> bytes:
             batch.last.astype("<f8", copy=False).tobytes(),
             batch.volume.astype("<f8", copy=False).tobytes(),
             batch.event_ns.astype("<i8", copy=False).tobytes(),
+            batch.epoch,
         )
     )
 
@@ -261,6 +265,7 @@ def decode_quotes(record: bytes) -> QuoteBatch:
             np.frombuffer(wire.last, "<f8"),
             np.frombuffer(wire.volume, "<f8"),
             np.frombuffer(wire.event_ns, "<i8"),
+            epoch=wire.epoch,
         )
     except ValueError as error:  # msgspec's errors are ValueErrors, as are numpy's odd lengths
         raise UnreadableMessage(f"not a quote batch: {error}") from error
@@ -281,6 +286,7 @@ def select_quotes(batch: QuoteBatch, index: npt.NDArray[Any]) -> QuoteBatch:
         batch.last[index],
         batch.volume[index],
         batch.event_ns[index],
+        epoch=batch.epoch,
     )
 
 

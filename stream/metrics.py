@@ -28,6 +28,9 @@ FENCED_WRITES = Counter(
     "Writes refused as another worker has the partition, by target",
     ["target"],
 )
+FENCED_QUOTES = Counter(
+    "alhambra_stream_fenced_quotes_total", "Quotes dropped as they come behind those of a newer leader of the market"
+)
 CHECKED = Counter("alhambra_stream_checked_total", "Valuations compared with their recomputation from the ledger")
 CHECK_FAILURES = Counter("alhambra_stream_check_failures_total", "Comparisons that found live and batch to differ")
 LIVE_BATCH_DIFFERENCE = Gauge(

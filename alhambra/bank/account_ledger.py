@@ -13,7 +13,8 @@ from alhambra.bank.prices import DayPrices
 CENT = Decimal("0.01")
 ZERO = Decimal(0)
 ROUNDING_MARGIN = Decimal("0.05")  # what the rounding of both legs of an exchange can add, at 3.67 dirhams a dollar
-LOTS = {"bond": Decimal(1000), "fund": Decimal("0.001")}  # what is dealt in; whole units otherwise
+# What is dealt in; whole units otherwise
+LOTS = {"bond": Decimal(1000), "fund": Decimal("0.001"), "crypto": Decimal("0.001")}
 BOOKS_OPEN = time(8, 0, tzinfo=UTC)
 
 

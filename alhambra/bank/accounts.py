@@ -54,7 +54,7 @@ STRATEGIES = (
     Strategy("Global Equity", "discretionary", {"equity": 0.45, "etf": 0.40, "fund": 0.10}, 13),
     Strategy("Preservation", "advisory", {"equity": 0.10, "etf": 0.10, "bond": 0.60, "fund": 0.10}, 10),
     Strategy("Factor", "discretionary", {"etf": 0.85, "equity": 0.10}, 9),
-    Strategy("Conviction", "execution only", {"equity": 0.92}, 8),
+    Strategy("Conviction", "execution only", {"equity": 0.82, "crypto": 0.12}, 8),
 )
 
 

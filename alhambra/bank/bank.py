@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
+from decimal import Decimal
 from uuid import UUID
 
+from alhambra.bank import catalogue
+from alhambra.bank.account_ledger import BOOKS_OPEN
 from alhambra.bank.accounts import GENERATED_ROUNDS, OpenedAccount, open_accounts
 from alhambra.bank.bookings import create_bookings
 from alhambra.bank.market import create_market
-from alhambra.bank.model import Bank, ExtraInstrument, IbossUser, Person
+from alhambra.bank.model import Bank, BankSplit, ExtraInstrument, IbossUser, Person
 from alhambra.bank.people import SERVICE_USER, People, create_iboss_user, create_people
 
 
@@ -40,6 +43,7 @@ def create_bank(
         accounts=tuple(one.account for one in opened),
         bookings=create_bookings(today, market, opened, extra, seed),
         iboss_users=(SERVICE_USER, *_iboss_users(clients, opened)),
+        splits=_splits(market.dates),
     )
 
 
@@ -67,6 +71,14 @@ def _assign(people: People, clients: Sequence[Person]) -> tuple[tuple[UUID, UUID
     """Give the clients to the advisors in turn."""
     advisors = people.advisors
     return tuple((advisors[place % len(advisors)].id, client.id) for place, client in enumerate(clients))
+
+
+def _splits(dates: Sequence[date]) -> tuple[BankSplit, ...]:
+    """Return the splits of the catalogue; they are booked as the books open, before anything else of the day."""
+    return tuple(
+        BankSplit(symbol, dates[day], datetime.combine(dates[day], BOOKS_OPEN), Decimal(ratio))
+        for symbol, (day, ratio) in catalogue.SPLITS.items()
+    )
 
 
 def _iboss_users(clients: Sequence[Person], opened: Sequence[OpenedAccount]) -> list[IbossUser]:

@@ -1,4 +1,4 @@
-"""List what the demonstration bank's clients can hold: sixty instruments, the rates and the benchmark.
+"""List what the demonstration bank's clients can hold: sixty-three instruments, the rates and the benchmark.
 
 The companies and the factor ETFs are real, with their real history. The other ETFs, the funds and the
 terms of the bonds are invented, and their histories are made as their rows say. `income` is the yearly
@@ -81,6 +81,15 @@ ADIV  | Dividend Fund USD          | fund | Diversified | LU | USD | 118.60 | 3.
 ASCU  | Smaller Companies Fund USD | fund | Diversified | LU | USD | 104.90 | 1.1 | SIZE 85 RRC 5 BBY 10
 """
 
+# Symbol, name, first price, last price, standard deviation of a day in percent. In US dollars, and of no country. No
+# package that is installed has a real history of them: it is invented, until a feed brings the venue's own closes.
+CRYPTO_ASSETS = """
+BTC/USD | Bitcoin | 62000 | 91000 | 2.4
+ETH/USD | Ether   | 2600  | 3050  | 3.2
+SOL/USD | Solana  | 150   | 140   | 4.0
+"""
+NO_COUNTRY = "ZZ"  # what the Unicode names of regions call an unknown one
+
 # Symbol (the currency), name, country.
 CASH = """
 USD | US dollar      | US
@@ -104,9 +113,9 @@ USD/AED | US dollar in UAE dirhams     | US | 0.0001
 EXCHANGES = {"USD": "XNYS", "EUR": "XETR", "GBP": "XLON", "CHF": "XSWX", "AED": "24/5"}
 FACTOR_ETF_EXCHANGE = "BATS"
 FX_EXCHANGE = "24/5"
+CRYPTO_EXCHANGE = "24/7"
 
-# New shares for one old, and the index of the day. Both are invented, in the first weeks of the history: before the
-# 504 days that the simulated feed reads volatilities from, to which a split would look like a crash.
+# The index of the day, and new shares for one old. Both are invented, in the first weeks of the history.
 SPLITS = {"ATEC": (14, "2"), "GE": (17, "0.125")}
 
 # What the accounts of the strategy Conviction sell short, and the share of their deposit; it pays no dividend.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -18,7 +18,7 @@ Array = npt.NDArray[np.float64]
 
 YIELD_VOLATILITY = 0.0005  # of a day: five basis points
 PULL_TO_PAR = 0.004  # of a day
-SHARED_SHOCK = 0.8  # correlation of a bond's yield with the shock common to all
+SHARED_SHOCK = 0.8  # correlation of a bond's yield, or a crypto-asset's day, with the shock common to all of them
 _SHIFTED = "dates shifted to today"
 
 
@@ -104,6 +104,7 @@ def create_market(today: date, extra: Sequence[ExtraInstrument] = (), seed: int 
     _add_bonds(listing, bonds)
     _add_baskets(listing, history, paths, bonds)
     _add_cash_and_rates(listing, history)
+    _add_crypto_assets(listing, seed)
     for one in extra:
         _add_extra(listing, one)
     return Market(business_days(today), tuple(listing.instruments), np.column_stack(listing.closes), listing.income)
@@ -252,6 +253,35 @@ def _add_cash_and_rates(listing: _Listing, history: RealHistory) -> None:
     source = f"Real levels of {series.span} (skfolio), {_SHIFTED}"
     levels = np.round(series.values, 2)
     listing.add("SP500", "S&P 500", "index", "Index", "US", "USD", levels, source, exchange=catalogue.EXCHANGES["USD"])
+
+
+def _add_crypto_assets(listing: _Listing, seed: int) -> None:
+    for (symbol, name, first, last, deviation), path in _walks(seed):
+        listing.add(
+            symbol,
+            name,
+            "crypto",
+            "Digital Assets",
+            catalogue.NO_COUNTRY,
+            "USD",
+            np.round(path, 2),
+            f"Invented: a walk of {deviation} percent a day from {first} to {last} dollars",
+            exchange=catalogue.CRYPTO_EXCHANGE,
+        )
+
+
+def _walks(seed: int) -> Iterator[tuple[list[str], Array]]:
+    """Yield the row of each crypto-asset and its prices [days]: a walk between two prices, much of it common to all."""
+    table = list(catalogue.rows(catalogue.CRYPTO_ASSETS))
+    random = np.random.default_rng([seed, 3])
+    common = random.standard_normal((DAYS - 1, 1))
+    own = random.standard_normal((DAYS - 1, len(table)))
+    shock = SHARED_SHOCK * common + np.sqrt(1 - SHARED_SHOCK**2) * own
+    for place, row in enumerate(table):
+        first, last, deviation = (float(cell) for cell in row[2:])
+        walk = np.concatenate([[0.0], np.cumsum(shock[:, place])]) * deviation / 100
+        walk += np.linspace(0.0, np.log(last / first) - walk[-1], DAYS)  # so that it ends where it is to end
+        yield row, first * np.exp(walk)
 
 
 def _add_extra(listing: _Listing, extra: ExtraInstrument) -> None:

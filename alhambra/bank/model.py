@@ -34,10 +34,10 @@ BOOKING_TYPES = (
 class Instrument:
     """Describe what has a price; `id`, from 1, is its number on the wire and in the database.
 
-    `asset_class` is one of equity, etf, bond, fund, cash, fx, index. The price of an fx instrument is
+    `asset_class` is one of equity, etf, bond, fund, cash, fx, index, crypto. The price of an fx instrument is
     units of `currency` for one unit of `base_currency`, which is None for everything else.
     `price_factor` is the value of one unit at price 1: 0.01 for bonds quoted in percent. `exchange` is the MIC of
-    where it trades, `24/5` for currencies, None for cash and what trades nowhere.
+    where it trades, `24/5` for currencies, `24/7` for crypto-assets, None for cash and what trades nowhere.
     """
 
     id: int
@@ -128,6 +128,16 @@ class BankBooking:
 
 
 @dataclass(frozen=True, slots=True)
+class BankSplit:
+    """Say that from `effective_at` on one old share is `ratio` new ones; `ex_date` is the first with a new close."""
+
+    symbol: str
+    ex_date: date
+    effective_at: datetime
+    ratio: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class IbossUser:
     """Describe a login at IBOSS; `accounts` are IBOSS account ids, None means all of them."""
 
@@ -142,7 +152,7 @@ class Bank:
 
     `assignments` are pairs of advisor and client. `dates` are the business days of the history,
     ascending, the last one before `today`. `closes` is float64 [len(dates), len(instruments)] in the
-    instruments' currencies, NaN where absent. `bookings` are in order of `sequence`.
+    instruments' currencies, NaN where absent. `bookings` are in order of `sequence`; `splits` are those of the history.
     """
 
     today: date
@@ -154,3 +164,4 @@ class Bank:
     accounts: tuple[Account, ...]
     bookings: tuple[BankBooking, ...]
     iboss_users: tuple[IbossUser, ...]
+    splits: tuple[BankSplit, ...] = ()

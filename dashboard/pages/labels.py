@@ -12,6 +12,7 @@ def asset_class_labels() -> dict[str, str]:
         "etf": _("ETFs"),
         "bond": _("Bonds"),
         "fund": _("Funds"),
+        "crypto": _("Crypto-assets"),
         "cash": _("Cash"),
     }
 
@@ -33,5 +34,6 @@ def sector_labels() -> dict[str, str]:
         "Government": _("Government"),
         "Corporate": _("Corporate"),
         "Diversified": _("Diversified"),
+        "Digital Assets": _("Digital Assets"),
         "Cash": _("Cash"),
     }

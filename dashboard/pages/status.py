@@ -59,6 +59,8 @@ def label(name: str) -> str:
         "market": _("Market prices"),
         "live_equals_batch": _("Live equals batch"),
         "positions_equal_bookings": _("Positions equal bookings"),
+        "reconciliation": _("Reconciliation"),
+        "standby": _("Standby"),
     }
     found = labels.get(kind, kind)
     return f"{found} · {which}" if which else found

@@ -83,11 +83,12 @@ def test_iboss_logins_are_one_that_sees_all_and_one_for_each_client_who_can_sign
     }
 
 
-def test_there_are_sixty_instruments_and_the_rates_and_the_benchmark(bank: Bank) -> None:
+def test_there_are_sixty_three_instruments_and_the_rates_and_the_benchmark(bank: Bank) -> None:
     classes = Counter(instrument.asset_class for instrument in bank.instruments)
-    assert sum(count for name, count in classes.items() if name not in ("fx", "index")) == 60
-    assert {name: classes[name] for name in ("equity", "cash", "fx", "index")} == {
+    assert sum(count for name, count in classes.items() if name not in ("fx", "index")) == 63
+    assert {name: classes[name] for name in ("equity", "crypto", "cash", "fx", "index")} == {
         "equity": 20,
+        "crypto": 3,
         "cash": 5,
         "fx": 4,
         "index": 1,
@@ -269,7 +270,19 @@ def test_the_day_of_an_account_is_its_clients_and_every_share_has_an_exchange(ba
     listed = {one.exchange for one in bank.instruments if one.asset_class in ("equity", "etf")}
     assert listed == {"XNYS", "XNAS", "BATS", "XETR", "XLON", "XSWX"}
     assert {one.exchange for one in bank.instruments if one.asset_class == "fx"} == {"24/5"}
+    assert {one.exchange for one in bank.instruments if one.asset_class == "crypto"} == {"24/7"}
     assert {one.exchange for one in bank.instruments if one.asset_class == "cash"} == {None}
+
+
+def test_those_who_decide_for_themselves_hold_crypto_assets_in_thousandths(bank: Bank) -> None:
+    crypto = {one.symbol for one in bank.instruments if one.asset_class == "crypto"}
+    bought = [one for one in bank.bookings if one.symbol in crypto]
+    assert {one.symbol for one in bought} == crypto
+    names = {one.iboss_account_id: one.name for one in bank.accounts}
+    assert {names[one.iboss_account_id].removesuffix(" USD").removesuffix(" EUR") for one in bought} == {"Conviction"}
+    thousandths = [one.quantity * 1000 for one in bought if one.quantity is not None]
+    assert all(quantity == quantity.to_integral_value() for quantity in thousandths)
+    assert any(quantity % 1000 for quantity in thousandths)
 
 
 def test_references_are_unique(bank: Bank) -> None:

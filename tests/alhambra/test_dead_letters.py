@@ -4,6 +4,7 @@ import os
 import sys
 import time
 from asyncio.subprocess import PIPE
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -46,6 +47,12 @@ BAD_POSITIONS = encode_message(positions(PORTFOLIO, "USD", 4, (77, "1", "1")))
 
 def letter(topic: str, reason: str, payload: bytes, count: int = 1) -> DeadLetter:
     return DeadLetter(topic, 0, 5, reason, "for people", payload, time.time_ns(), count)
+
+
+def test_quotes_are_wanted_whoever_leads_the_market_now() -> None:
+    payload = encode_quotes(replace(quotes((3, 10.0), (4, 11.0)), epoch=7))
+    records = address(letter(QUOTES_TOPIC, "crossed", payload), {QUOTES_TOPIC: 4})
+    assert [decode_quotes(one.value).epoch for one in records] == [0, 0]
 
 
 def test_quotes_go_to_the_partitions_of_their_instruments() -> None:

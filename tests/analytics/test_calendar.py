@@ -211,8 +211,26 @@ def test_beyond_the_last_session_known_weekdays_are_guessed() -> None:
 
 def test_where_nobody_trades_on_an_exchange_every_date_is_a_day() -> None:
     now = ns("2026-11-22T12:00")
-    for listed in ([], ["24/5"]):
+    for listed in ([], ["24/5"], ["24/7"]):
         assert create_calendar([], listed, ["UTC"], now).zone_days(now)["UTC"].day == SUNDAY
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_what_never_closes_has_a_close_each_day_and_is_stale_at_weekends_too(is_known: bool) -> None:
+    """Its days make none of a portfolio: over a weekend Friday goes on, from the close of Thursday."""
+    sessions = [*SESSIONS, *(find_sessions(["24/7"], FIRST, LAST) if is_known else ())]
+    exchanges = (*EXCHANGES, "24/7")
+    now = ns("2026-11-22T12:00")
+    known = create_calendar(sessions, exchanges, ZONES, now)
+    number = known.numbers(["24/7"])
+    opened, ended = known.hours(number, now)
+    assert (opened[0], ended[0]) == (ns("2026-11-22T00:00"), ns("2026-11-22T00:00"))
+    assert known.session_days(number, np.array([ns("2026-11-21T23:59")]))[0] == SATURDAY.toordinal()
+    sunday = known.zone_days(now)[ZURICH]
+    assert (sunday.day, sunday.closes_before["24/7"]) == (FRIDAY, FRIDAY)
+    at = ns("2026-11-23T09:00")
+    monday = create_calendar(sessions, exchanges, ZONES, at).zone_days(at)[ZURICH]
+    assert (monday.day, monday.closes_before["24/7"]) == (MONDAY, MONDAY)  # the close of Sunday is the newest
 
 
 def test_a_session_struck_out_by_hand_moves_neither_day_nor_close() -> None:

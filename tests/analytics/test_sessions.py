@@ -47,6 +47,7 @@ def test_several_exchanges_come_in_order_each_once() -> None:
 
 def test_a_weekend_has_no_sessions_and_that_is_no_error() -> None:
     assert find_sessions(["XETR", "24/5"], date(2026, 11, 21), date(2026, 11, 22)) == []
+    assert [one.date.day for one in find_sessions(["24/7"], date(2026, 11, 21), date(2026, 11, 22))] == [21, 22]
 
 
 def test_beyond_what_an_exchange_has_announced_there_are_none() -> None:

@@ -52,3 +52,17 @@ async def test_drift_on_one_worker_is_not_hidden_by_another(web: httpx.AsyncClie
     found = await health(web, "failed")
     assert found["workers"]["live_equals_batch:w1"]["level"] == "failed"
     assert found["workers"]["live_equals_batch:w2"]["level"] == "ok"
+
+
+async def test_a_slow_back_office_delays_and_breaks_are_for_staff_and_fail_nothing(
+    web: httpx.AsyncClient, store: LiveStore
+) -> None:
+    await report(store)
+    await store.report_health("iboss:latency", False, "95 of 100 calls within 700 ms; the target is 500 ms")
+    found = await health(web, "delayed")
+    assert (found["status"], found["workers"]["iboss:latency"]["level"]) == ("ok", "degraded")
+    await store.report_health("iboss:latency", True, "quick")
+    await store.report_health("reconciliation", False, "open: 2 quantity")
+    found = await health(web, "ok")
+    assert found["workers"]["reconciliation"]["level"] == "degraded"
+    await store.report_health("reconciliation", True, "nothing is open")
