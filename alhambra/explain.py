@@ -151,7 +151,8 @@ def _details(row: Answer) -> Iterator[tuple[str, list[str]]]:
     price, close, traded, cost = row["price"], row["priorClose"], row["traded"], row["cost"]
     age = "" if price["ageMs"] is None else f", {price['ageMs'] / 1000:.1f} s old"
     yield f"price {price['value']} ({price['state']}{age}, from {price['source'] or 'no feed'}), at {price['at']}", []
-    yield f"prior close {close['value']} of {close['date'] or 'an unknown date'}", []
+    adjusted = "".join(f", adjusted for the split {one['ratio']} of {one['exDate']}" for one in close["splits"])
+    yield f"prior close {close['value']} of {close['date'] or 'an unknown date'}{adjusted}", []
     yield f"rate {row['rate']['now']} now, {row['rate']['atClose']} at the prior close; factor {row['factor']}", []
     yield f"held at the prior close: {row['openingQuantity']}", []
     booked = [

@@ -14,14 +14,16 @@ from uuid import UUID
 
 import typer
 
-from alhambra import topics
+from alhambra import breaks, topics
 from alhambra.bench import command as bench
 from alhambra.data_folder import DataFolder, default_data_folder
 from alhambra.errors import CannotStart, ChildFailed
+from alhambra.feed import command as feeds
 from alhambra.log_file import tail
-from alhambra.options import UpOptions
+from alhambra.options import UpOptions, join_feeds
 from alhambra.running import read_running
 from alhambra.settings import DoorSettings, revealed
+from alhambra.statements import command as statements
 from alhambra.verify import command as verify
 
 INTERRUPTED = 130
@@ -34,16 +36,24 @@ app = typer.Typer(
 app.add_typer(topics.app, name="topics")
 app.add_typer(verify.app, name="verify")
 app.add_typer(bench.app, name="bench")
+app.add_typer(feeds.app, name="feed")
+app.command("import")(statements.import_statement)
+app.command("breaks")(breaks.list_breaks)
+app.command()(breaks.reconcile)
 # Further groups of commands (verify, bench) are registered here, each with `app.add_typer(module.app, name=...)`.
 
 DataOption = Annotated[Path, typer.Option("--data", help="Data folder.", show_default=str(HERE))]
+FeedOption = Annotated[
+    list[str] | None,
+    typer.Option("--feed", help="coinbase, binance, ecb, simulated:RATE, recorded:PATH?map=…, none; the best first."),
+]
 
 
 @app.command()
 def up(
     port: Annotated[int, typer.Option(help="Port of the page, on loopback.")] = 8000,
     data: DataOption = HERE,
-    feed: Annotated[str | None, typer.Option(help="simulated:RATE, recorded:PATH?map=…, none.")] = None,
+    feed: FeedOption = None,
     portfolios: Annotated[int | None, typer.Option(min=1, help="Size of the bank, when it is made.")] = None,
     ready_json: Annotated[bool, typer.Option("--ready-json", help="One line of JSON on standard output.")] = False,
 ) -> None:
@@ -51,20 +61,46 @@ def up(
     from alhambra.up import up as run_up
 
     settings = DoorSettings()
-    run_up(UpOptions(port, data, feed or settings.market_feed, portfolios, ready_json), settings)
+    run_up(UpOptions(port, data, join_feeds(feed) or settings.market_feed, portfolios, ready_json), settings)
 
 
-@app.command()
+doctor_app = typer.Typer(
+    help="Say what is reachable, what is missing and what to do; exit status 1 when something needed is missing.",
+    invoke_without_command=True,
+)
+app.add_typer(doctor_app, name="doctor")
+
+
+@doctor_app.callback()
 def doctor(
-    port: Annotated[int, typer.Option(help="Port the page is to have.")] = 8000, data: DataOption = HERE
+    context: typer.Context,
+    port: Annotated[int, typer.Option(help="Port the page is to have.")] = 8000,
+    data: DataOption = HERE,
 ) -> None:
     """Say what is reachable, what is missing and what to do; exit status 1 when something needed is missing."""
+    if context.invoked_subcommand is not None:
+        return
     from rich.console import Console
 
     from alhambra.doctor import examine, show
 
     findings = asyncio.run(examine(data.expanduser().absolute(), port, DoorSettings()))
     raise typer.Exit(0 if show(findings, Console()) else 1)
+
+
+@doctor_app.command("feeds")
+def doctor_feeds(feed: FeedOption = None, data: DataOption = HERE) -> None:
+    """Say of each market feed whether it is reached, accepts us and quotes; exit status 1 when one does not."""
+    from rich.console import Console
+
+    from alhambra.doctor import show
+    from alhambra.doctor_feeds import examine_feeds
+
+    settings = DoorSettings()
+    findings = asyncio.run(
+        examine_feeds(data.expanduser().absolute(), join_feeds(feed) or settings.market_feed, settings)
+    )
+    raise typer.Exit(0 if show(findings, Console(), "Alhambra doctor: market feeds") else 1)
 
 
 @app.command()

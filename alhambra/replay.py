@@ -17,7 +17,9 @@ from rich.console import Console
 from rich.table import Table
 
 from alhambra.errors import CannotStart
+from analytics.splits import Splits, create_splits
 from api.portfolio.past import NotRebuilt, rebuild
+from db.corporate_actions import splits
 from db.instruments import Instrument, instruments
 from db.ledger import LedgerBooking, bookings_since
 from db.time_machine import Moment, read_moment
@@ -87,10 +89,11 @@ class Replay(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class _Catalogue:
-    """Hold what is fixed of instruments and currencies."""
+    """Hold what is fixed of instruments and currencies, and the splits that were known then."""
 
     instruments: Sequence[Instrument]
     minor_units: dict[str, int]
+    splits: Splits
 
     def symbol(self, number: int | None) -> str | None:
         return next((one.symbol for one in self.instruments if one.id == number), None)
@@ -117,7 +120,8 @@ async def _read(connection: asyncpg.Connection, wanted: Wanted) -> list[Replayed
     if not chosen:
         raise CannotStart("There is no such portfolio.")
     digits = await connection.fetch("select code, minor_units from currencies")
-    catalogue = _Catalogue(await instruments(connection), {row[0]: row[1] for row in digits})
+    known = create_splits(await splits(connection, wanted.at))
+    catalogue = _Catalogue(await instruments(connection), {row[0]: row[1] for row in digits}, known)
     found = []
     for identity, name, client, account in chosen:
         moment = await read_moment(connection, identity, wanted.at)
@@ -151,7 +155,7 @@ def _replayed(
         for one in bookings
     ]
     try:
-        rebuilt = rebuild(moment, catalogue.instruments, catalogue.minor_units)
+        rebuilt = rebuild(moment, catalogue.instruments, catalogue.minor_units, catalogue.splits)
     except NotRebuilt as error:
         return Replayed(moment.portfolio_id, *names, moment.ended_at, False, {}, str(error), None, listed)
     differences = {one.field: (one.stored, one.recomputed) for one in rebuilt.differences}

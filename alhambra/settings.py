@@ -5,6 +5,8 @@ from __future__ import annotations
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from ingest.venues.venue import Keys
+
 DEFAULT_FEED = "simulated:500"
 
 
@@ -23,12 +25,22 @@ class DoorSettings(BaseSettings):
     iboss_api_key: SecretStr | None = None
     iboss_username: str | None = None
     iboss_password: SecretStr | None = None
+    iboss_own_wsdl: bool = False
     jwt_secret: SecretStr | None = None
     jwt_expires_in: str = "15m"
     refresh_token_expires_in: str = "7d"  # noqa: S105 - a duration
     market_feed: str = DEFAULT_FEED
+    alpaca_key_id: SecretStr | None = None
+    alpaca_secret_key: SecretStr | None = None
+    finnhub_token: SecretStr | None = None
+    http_feed_authorization: SecretStr | None = None
     frontend_url: str | None = None
     log_level: str = "INFO"
+
+    def venue_keys(self) -> Keys:
+        """Return what signs us in at venues."""
+        given = (self.alpaca_key_id, self.alpaca_secret_key, self.finnhub_token, self.http_feed_authorization)
+        return Keys(*(revealed(key) or "" for key in given))
 
 
 def revealed(secret: SecretStr | None) -> str | None:

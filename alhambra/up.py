@@ -80,7 +80,7 @@ async def _until_signalled(main: Any) -> None:
 
 async def _up(options: UpOptions, settings: DoorSettings) -> None:
     began = time.monotonic()
-    _check(options)
+    _check(options, settings)
     await require_answers(settings)
     with open_data_folder(options.data) as folder, Screen(options.ready_json) as screen:
         plan = create_plan(options, settings, folder)
@@ -94,15 +94,15 @@ async def _up(options: UpOptions, settings: DoorSettings) -> None:
             await _attend(run, bank)
 
 
-def _check(options: UpOptions) -> None:
+def _check(options: UpOptions, settings: DoorSettings) -> None:
     require_free(options.port)
     if options.feed == DEFAULT_FEED:
         return  # needs no reading, and the reader costs a start a third of a second
     from ingest.market.errors import FeedUnclear
-    from ingest.market.source import parse_feed
+    from ingest.market.source import check_feeds, parse_feeds
 
     try:
-        parse_feed(options.feed)
+        check_feeds(parse_feeds(options.feed), settings.venue_keys())
     except FeedUnclear as error:
         raise CannotStart(str(error)) from error
 

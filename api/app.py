@@ -23,6 +23,7 @@ from api.health import router as health_routes
 from api.live.namespace import LiveNamespace, create_socket_server
 from api.live.periodic import periodically
 from api.live.websocket import LiveWebSocket
+from api.operations.routes import router as operations_routes
 from api.pages_data import PageData
 from api.portfolio.routes import router as portfolio_routes
 from api.resources import open_state
@@ -88,7 +89,16 @@ def create_server(settings: ApiSettings, holder: StateHolder, namespace: LiveNam
             allow_methods=["GET", "POST", "PATCH", "DELETE"],
             allow_headers=["authorization", "content-type"],
         )
-    for routes in (auth_routes, session_routes, portfolio_routes, alert_routes, health_routes, docs_routes):
+    served = (
+        auth_routes,
+        session_routes,
+        portfolio_routes,
+        alert_routes,
+        operations_routes,
+        health_routes,
+        docs_routes,
+    )
+    for routes in served:
         server.include_router(routes)
     server.add_api_route("/metrics", metrics, include_in_schema=False)
     server.add_api_route("/api/{path:path}", no_route, methods=EVERY_METHOD, include_in_schema=False)

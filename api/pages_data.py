@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -82,12 +82,11 @@ class PageData:
     async def price_source(self) -> PriceSource:
         """Return where the prices come from: what the market worker reports, or the configuration says."""
         state = self._holder.state
-        reported = [name.partition(":")[2] for name in await state.store.health() if name.startswith("market:")]
-        source = reported[0] if reported else state.settings.market_feed.partition(":")[0]
+        reported = {name.partition(":")[2] for name in await state.store.health() if name.startswith("market:")}
         await state.catalogue.refresh()
         histories = Counter(one.history_source for one in state.catalogue.instruments.values() if one.history_source)
         commonest = histories.most_common(1)
-        return PriceSource(source if source in KINDS else "live", commonest[0][0] if commonest else "")
+        return PriceSource(price_kind(reported, state.settings.market_feed), commonest[0][0] if commonest else "")
 
     async def health(self) -> Health:
         """Return how everything is, as `/api/health` says it."""
@@ -104,3 +103,12 @@ class PageData:
     @property
     def _pool(self) -> asyncpg.Pool:
         return self._holder.state.pool
+
+
+def price_kind(reported: Collection[str], configured: str) -> str:
+    """Return what prices are to be called: by the feeds that report, or else by MARKET_FEED.
+
+    What is invented in part is called simulated, and not live.
+    """
+    sources = reported or {feed.strip().partition(":")[0] for feed in configured.split(";")}
+    return next((kind for kind in KINDS if kind in sources), "live")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from types import MappingProxyType
 
 import asyncpg
 import numpy as np
 import numpy.typing as npt
+
+from db.corporate_actions import splits
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,7 @@ async def prior_closes(
     """Return of each instrument the newest close of a day before `before`, with that day.
 
     Where `by_exchange` names the instrument's exchange, that date stands for `before`. Instruments without a
-    close are absent. A day's last live price counts where no final close came.
+    close are absent. A day's last live price counts where no final close came. Closes are in the shares of their day.
     """
     rows = await connection.fetch(
         "select i.id, d.close, d.date from instruments i "
@@ -70,7 +73,7 @@ async def prior_closes(
 
 
 async def close_history(connection: asyncpg.Connection, before: date, days: int = 504) -> CloseHistory:
-    """Return the closes of the newest `days` dates before `before`."""
+    """Return the closes of the newest `days` dates before `before`, all in the shares of now: a split is no crash."""
     rows = await connection.fetch(
         "select instrument_id, date, close from daily_prices where date >= coalesce((select min(date) from "
         "(select distinct date from daily_prices where date < $1 order by date desc limit $2) newest), $1) "
@@ -85,6 +88,9 @@ async def close_history(connection: asyncpg.Connection, before: date, days: int 
     closes = np.full((len(dates), len(numbers)), np.nan)
     for number, day, close in rows:
         closes[day_index[day], column[number]] = close
+    for one in await splits(connection):
+        if one.instrument in column and one.effective_at <= datetime.now(UTC):
+            closes[: bisect_left(dates, one.ex_date), column[one.instrument]] /= float(one.ratio)
     return CloseHistory(tuple(dates), tuple(numbers), closes)
 
 

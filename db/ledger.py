@@ -21,6 +21,8 @@ from uuid import UUID
 
 import asyncpg
 
+from db.leases import Fence, require_lease
+
 PREFETCH = 1000
 
 
@@ -48,7 +50,7 @@ class PositionSet:
 class LedgerBooking:
     """Hold a booking, unique by (source, reference, version); times are timezone-aware.
 
-    `amount` is the signed effect on cash, to four places; `quantity` that on the position, to six;
+    `amount` is the signed effect on cash, to four places; `quantity` that on the position, to ten;
     `rate_to_base` to ten, None where the source does not say. `id` is None until it is stored.
     """
 
@@ -82,13 +84,17 @@ async def store(
     cursor: Cursor | None,
     positions: Sequence[PositionSet],
     bookings: Sequence[LedgerBooking],
+    fence: Fence | None = None,
 ) -> Stored:
     """Write what was read and how far, in one transaction; what is there already is left as it is.
 
-    Raises `asyncpg.IntegrityConstraintViolationError` for a portfolio, instrument or currency that is unknown;
-    then nothing is written and the cursor stays.
+    Raises `asyncpg.IntegrityConstraintViolationError` for a portfolio, instrument or currency that is unknown, and
+    `db.leases.LeaseLost` where a `fence` is given and another process leads its source by now; then nothing is written
+    and the cursor stays.
     """
     async with connection.transaction():
+        if fence is not None:
+            await require_lease(connection, fence)
         stored = Stored(
             await _insert_positions(connection, positions) if positions else 0,
             await _insert_bookings(connection, bookings) if bookings else 0,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from typing import Protocol
 from uuid import UUID
 
 import asyncpg
@@ -26,11 +27,15 @@ select t.reference_id, t.type, t.processed_at, i.symbol, t.quantity, t.price, t.
  where v.portfolio_id = $3 and t.status = 'booked' and t.processed_at <= $4
  order by t.processed_at, t.source, t.reference_id, t.version
 """
+# A close that was split since is found by what it is now, but for the last digits of the division.
 _CLOSE_DATES = """
 select k.id, d.date
   from unnest($1::integer[], $2::double precision[]) k (id, close)
- cross join lateral (select date from daily_prices
-                      where instrument_id = k.id and close = k.close and date <= $3
+ cross join lateral (select date from daily_prices p
+                      where instrument_id = k.id and date <= $3 and k.close > 0 and abs(p.close / k.close / (
+                            select coalesce(exp(sum(ln(s.ratio))), 1)
+                              from unnest($4::integer[], $5::date[], $6::double precision[]) s (id, ex_date, ratio)
+                             where s.id = k.id and s.ex_date > p.date) - 1) < 1e-12
                       order by date desc limit 1) d
 """
 
@@ -50,6 +55,22 @@ class BookedEntry:
     rate_to_base: Decimal | None
 
 
+class Dividing(Protocol):
+    """Describe what is read of a split; `db.corporate_actions.KnownSplit` is one."""
+
+    @property
+    def instrument(self) -> int:
+        """Return the instrument's number."""
+
+    @property
+    def ex_date(self) -> date:
+        """Return the first date whose close is in new shares."""
+
+    @property
+    def ratio(self) -> Decimal:
+        """Return new shares for one old."""
+
+
 async def visible_records(
     connection: asyncpg.Connection, viewer: Viewer, versions: Mapping[UUID, int]
 ) -> dict[UUID, bytes]:
@@ -66,7 +87,20 @@ async def visible_bookings(
     return [BookedEntry(*row.values()) for row in rows]
 
 
-async def close_dates(connection: asyncpg.Connection, closes: Mapping[int, float], until: date) -> dict[int, date]:
-    """Return of each instrument the newest date up to `until` whose close is this one; absent where none is."""
-    rows = await connection.fetch(_CLOSE_DATES, list(closes), list(closes.values()), until)
+async def close_dates(
+    connection: asyncpg.Connection, closes: Mapping[int, float], until: date, splits: Sequence[Dividing] = ()
+) -> dict[int, date]:
+    """Return of each instrument the newest date up to `until` whose close is this one; absent where none is.
+
+    The closes are in the shares of after `splits`, those of the table in the shares of their dates.
+    """
+    rows = await connection.fetch(
+        _CLOSE_DATES,
+        list(closes),
+        list(closes.values()),
+        until,
+        [one.instrument for one in splits],
+        [one.ex_date for one in splits],
+        [float(one.ratio) for one in splits],
+    )
     return {row[0]: row[1] for row in rows}

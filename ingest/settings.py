@@ -5,6 +5,8 @@ from __future__ import annotations
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from ingest.venues.venue import Keys
+
 
 class IngestSettings(BaseSettings):
     """Hold what the ingest process is told; the names in the environment are those of the fields, in capitals."""
@@ -19,8 +21,22 @@ class IngestSettings(BaseSettings):
     iboss_username: str = ""
     iboss_password: SecretStr = SecretStr("")
     iboss_poll_seconds: float = Field(default=2.0, gt=0)
+    iboss_reconcile_hour: int = Field(default=2, ge=0, le=23, description="Hour of UTC of the nightly reconciliation.")
     iboss_own_wsdl: bool = Field(default=False, description="Read the contract from the service, not the packaged one.")
-    market_feed: str = "simulated:500"
+    market_feed: str = Field(default="simulated:500", description="Feeds between semicolons, the best first.")
+    alpaca_key_id: SecretStr = SecretStr("")
+    alpaca_secret_key: SecretStr = SecretStr("")
+    finnhub_token: SecretStr = SecretStr("")
+    http_feed_authorization: SecretStr = Field(default=SecretStr(""), description="Header Authorization of `http`.")
     log_level: str = "INFO"
     metrics_port: int | None = None
     metrics_host: str = "127.0.0.1"
+
+    def venue_keys(self) -> Keys:
+        """Return what signs us in at venues."""
+        return Keys(
+            self.alpaca_key_id.get_secret_value(),
+            self.alpaca_secret_key.get_secret_value(),
+            self.finnhub_token.get_secret_value(),
+            self.http_feed_authorization.get_secret_value(),
+        )

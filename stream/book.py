@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from analytics.splits import Split
 from stream.constants import PortfolioConstants
 from stream.index import InstrumentIndex
 from stream.messages import PortfolioPositions
@@ -106,14 +107,36 @@ class Book:
 
         Nothing is traded or realised yet. Positions that are already of the new day know its opening themselves.
         """
-        row = self._prices.zone(zone)
+        prices = self._prices
+        row = prices.zone(zone)
+        before_ns = self.day_starts_ns.get(row, self.day_starts_ns[0])
+        # what split in the day so far has done so before the new one: its opening quantities are in those shares
+        over = prices.splits.between(before_ns - 1, min(day_start_ns - 1, prices.shares_ns))
         self.day_starts_ns[row] = day_start_ns
         found = [portfolio for portfolio in self.portfolios if portfolio.zone == row]
         for portfolio in found:
+            run = self.run(portfolio)
             if portfolio.event_ns < day_start_ns:
-                self._open(self.run(portfolio))
-            self.constants.sum(self, self._prices, portfolio)
+                self._open(run)
+            else:
+                for one in over:
+                    self.opening_quantity[run][self._held(run, one)] /= float(one.ratio)
+            self.constants.sum(self, prices, portfolio)
         return found
+
+    def split(self, split: Split) -> list[Portfolio]:
+        """Put what is held of an instrument into new shares, its closes being in them; return who holds it."""
+        index, entries = self.index, self.index.run(self._prices.place(split.instrument))
+        found = self.holders(self._prices.place(split.instrument))
+        for portfolio in found:
+            self._apply(split, portfolio)
+            self.constants.sum(self, self._prices, portfolio)
+        index.quantity[entries] = self.quantity[index.place[entries]]
+        return found
+
+    def holders(self, place: int) -> list[Portfolio]:
+        """Return who holds the instrument at a place in the prices."""
+        return [self.portfolios[one] for one in self.index.holder[self.index.run(place)].tolist()]
 
     def compact(self) -> None:
         """Tighten the index by instrument, which doubles as it grows: for after a restore."""
@@ -196,13 +219,31 @@ class Book:
         self.instrument[run] = instruments
         self.quantity[run], self.opening_quantity[run], self.traded[run] = columns[:3]
         self.traded_base[run], self.cost_local[run], self.cost_base[run], self.realised[run] = columns[3:]
-        if portfolio.event_ns < self.day_starts_ns[portfolio.zone]:  # nothing has moved since an earlier day
+        day_start_ns = self.day_starts_ns[portfolio.zone]
+        since_ns = min(portfolio.event_ns, day_start_ns - 1)
+        for split in self._prices.splits.between(since_ns, self._prices.shares_ns):
+            self._apply(split, portfolio)
+        if portfolio.event_ns < day_start_ns:  # nothing has moved since an earlier day
             self._open(run)
         held_in = set(self._prices.currency[instruments].tolist()) | {portfolio.base}
         self.currencies[portfolio.index] = sum({1 << currency % 63 for currency in held_in})
         self.constants.sum(self, self._prices, portfolio)
         self.index.fit(len(self._prices.specs), len(self.instrument))
         self.index.add(self.instrument[run], self.quantity[run], run.start, portfolio.index)
+
+    def _apply(self, split: Split, portfolio: Portfolio) -> None:
+        """Apply a split to a quantity of before it, and to the opening quantity of a day that had begun by then."""
+        run, ratio = self.run(portfolio), float(split.ratio)
+        held = self._held(run, split)
+        is_old = portfolio.event_ns < split.effective_ns
+        if is_old:
+            self.quantity[run][held] *= ratio
+        if is_old or self.day_starts_ns[portfolio.zone] <= split.effective_ns:
+            self.opening_quantity[run][held] *= ratio
+
+    def _held(self, run: slice, split: Split) -> npt.NDArray[np.bool_]:
+        found: npt.NDArray[np.bool_] = self.instrument[run] == self._prices.place(split.instrument)
+        return found
 
     def _leave_index(self, portfolio: Portfolio) -> None:
         run = self.run(portfolio)

@@ -4,8 +4,9 @@ Each second a few portfolios are noted between two awaits, so that nothing moves
 bookings are read from PostgreSQL; the recomputation runs in a thread. A portfolio that was found wrong is looked at
 again each second until it is right, and until then the component `live_equals_batch` is reported as failed.
 
-Positions are also held against the bookings that must have made them. A booking may be under way, so this is done
-only where neither has changed for a minute; what does not add up is reported as `positions_equal_bookings`.
+Positions are also held against the bookings that must have made them, as `db.reconciliation` defines it, where the
+two have come to rest; what does not add up is reported as `positions_equal_bookings`. The nightly reconciliation of
+ingest does the same with every portfolio.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from uuid import UUID
 
 import asyncpg
@@ -25,7 +25,16 @@ from redis import RedisError
 
 from db.live import LiveStore
 from db.postgres import DATABASE_AWAY, acquire
-from db.reconciliation import Booked, booked_quantities, position_record
+from db.reconciliation import (
+    SETTLED,
+    Booked,
+    as_of,
+    booked_quantities,
+    caught_up_at,
+    comparable,
+    differences,
+    position_record,
+)
 from stream.book import Portfolio
 from stream.messages import PortfolioPositions, decode_positions
 from stream.metrics import (
@@ -41,11 +50,9 @@ from stream.tenure import wanted
 
 log = structlog.get_logger()
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EVERY_S = 1.0
 AT_ONCE = 3  # random portfolios a round: a thousandth of a core with twenty positions each
 AGAIN_AT_ONCE = 5  # of those that were found wrong
-SETTLED = timedelta(minutes=1)  # so long nothing has come for a portfolio whose bookings are added up
 DRIFT = 0.01  # minor units before rounding: float64 alone makes some 1e-6
 OLDEST_CHECK_S = 60.0
 RECENT = 300  # comparisons whose largest difference is exported: those of some two minutes
@@ -144,10 +151,11 @@ class Checker:
                 self._conclude(sample, Comparison(0.0, (lacking,)))
                 return
             record, received_at = decode_positions(found[0]), found[1]
-            until = EPOCH + timedelta(microseconds=-(-record.event_ns // 1000))  # up: no booking of then is left out
-            booked = await booked_quantities(connection, portfolio, until)
+            read_at = await caught_up_at(connection)  # before the bookings: what comes later must not count
+            booked = (await booked_quantities(connection, {portfolio: as_of(record.event_ns)}))[portfolio]
         self._conclude(sample, await asyncio.to_thread(self._compare, sample, record))
-        self._reconcile(record, received_at, booked)
+        if comparable(received_at, booked.received_at, read_at, datetime.now(UTC), self._settled):
+            self._reconcile(record, booked)
 
     def _compare(self, sample: Sample, record: PortfolioPositions) -> Comparison:
         try:
@@ -171,11 +179,7 @@ class Checker:
             else:
                 log.error("live does not equal batch", found=sentence, version=valuation.version, **position)
 
-    def _reconcile(self, record: PortfolioPositions, received_at: datetime, booked: Booked) -> None:
-        if booked.received_at is None:  # nobody has told us how the positions came about
-            return
-        if datetime.now(UTC) - max(received_at, booked.received_at) < self._settled:
-            return
+    def _reconcile(self, record: PortfolioPositions, booked: Booked) -> None:
         self.findings.reconciled += 1
         sentence = self._break_of(record, booked)
         known = self.findings.breaks.pop(record.portfolio, None)
@@ -189,10 +193,8 @@ class Checker:
         held = {line.instrument: line.quantity for line in record.positions}
         symbols = self._processor.prices
         return "; ".join(
-            f"{held.get(one, Decimal(0))} of {symbols.specs[symbols.index_of[one]].symbol} are held "
-            f"and {booked.quantities.get(one, Decimal(0))} booked"
-            for one in sorted(held.keys() | booked.quantities.keys())
-            if held.get(one, Decimal(0)) != booked.quantities.get(one, Decimal(0))
+            f"{one.held} of {symbols.specs[symbols.index_of[one.instrument]].symbol} are held and {one.booked} booked"
+            for one in differences(held, booked.quantities)
         )
 
     def _forget_the_gone(self) -> None:

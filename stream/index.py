@@ -42,6 +42,13 @@ class InstrumentIndex:
         if places > len(self.slot):
             self.slot = _grown(self.slot, places)
 
+    def run(self, instrument: int) -> slice:
+        """Return where the entries of an instrument stand."""
+        if instrument >= len(self.start):
+            return slice(0)
+        start = int(self.start[instrument])
+        return slice(start, start + int(self.count[instrument]))
+
     def add(
         self, instruments: npt.NDArray[np.uint32], quantities: npt.NDArray[np.float64], first: int, holder: int
     ) -> None:

@@ -3,6 +3,9 @@
 The newest event wins, whatever the order of arrival. An instrument that has had no quote stands at its newest
 close. Rates of exchange are instruments like any other; every currency is measured against the reference
 currency, and a cross rate is the quotient of two. Prior closes are by time zone: the days of portfolios begin there.
+
+All prices are in the shares of one moment, which `PriceTable.follow_splits` moves on: what a split does to marks and
+closes is done once, here, so that whoever compares a price with a close, or values a position, need not know of it.
 """
 
 from __future__ import annotations
@@ -16,10 +19,11 @@ import numpy.typing as npt
 from numba import njit
 
 from analytics.revaluation import REFERENCE_CURRENCY
+from analytics.splits import NEVER_NS, NO_SPLITS, Split, Splits
 from stream.messages import FUTURE_TOLERANCE_NS, QuoteBatch
 from stream.quotes import Refusal, apply_quotes, refusals
 
-STALE_AFTER_S = {"equity": 900, "etf": 900, "index": 900, "fx": 300, "bond": 86_400, "fund": 172_800}
+STALE_AFTER_S = {"equity": 900, "etf": 900, "index": 900, "fx": 300, "crypto": 120, "bond": 86_400, "fund": 172_800}
 STATES = ("live", "close", "stale")
 LIVE, CLOSE, STALE = range(3)
 
@@ -63,10 +67,19 @@ class PriceTable:
     unit of `from`; `cross_close` the same at the prior closes, [zone, from, into]. `changed[:changes]` are the
     instruments whose price, time of price or state a revaluation has not seen yet, `currency_dirty` the currencies
     whose rate moved. `newest_ns` is the newest event taken, `valued_ns` the newest as of the last `refresh`.
-    `opened_ns` is when the session that runs now opened: see `follow_sessions`.
+    `opened_ns` is when the session that runs now opened: see `follow_sessions`. Everything is in the shares of
+    `shares_ns`: of `splits` those up to then have been applied.
     """
 
-    def __init__(self, minor_units: Mapping[str, int], specs: Sequence[InstrumentSpec] = ()) -> None:
+    def __init__(
+        self,
+        minor_units: Mapping[str, int],
+        specs: Sequence[InstrumentSpec] = (),
+        splits: Splits = NO_SPLITS,
+        shares_ns: int = 0,
+    ) -> None:
+        self.splits = splits
+        self.shares_ns = shares_ns
         self.currencies = tuple(sorted(minor_units))
         self.currency_index = {code: index for index, code in enumerate(self.currencies)}
         self.scale: Floats = np.array([10.0 ** minor_units[code] for code in self.currencies])
@@ -141,6 +154,31 @@ class PriceTable:
         found: Floats = np.nan_to_num(self.prior_close[zone, instruments], nan=0.0)
         return found
 
+    def learn_splits(self, splits: Splits) -> None:
+        """Take the splits that are known now; those of up to `shares_ns` count as applied."""
+        self.splits = splits
+        self._index_splits()
+
+    def follow_splits(self, now_ns: int) -> tuple[Split, ...]:
+        """Put all prices into the shares of now; return the splits that did it.
+
+        The closes held when a split takes effect are all of before it.
+        """
+        found = [one for one in self.splits.between(self.shares_ns, now_ns) if self.place(one.instrument) >= 0]
+        for one in found:
+            place = self.place(one.instrument)
+            self.prior_close[:, place] /= float(one.ratio)
+            self.specs[place] = replace(self.specs[place], prior_close=float(self.prior_close[0, place]))
+            self.dirty[place] = 1
+        self.shares_ns = now_ns
+        if found:
+            self._derive_closes()
+        return tuple(found)
+
+    def place(self, instrument: int) -> int:
+        """Return the dense index of an instrument's id, -1 where it is not known."""
+        return int(self.index_of[instrument]) if 0 <= instrument < len(self.index_of) else -1
+
     def follow_sessions(self, opened_ns: Ints, last_end_ns: Ints) -> None:
         """Take what `state` goes by, by instrument: when its session that runs now opened, and when the last one ended.
 
@@ -173,6 +211,7 @@ class PriceTable:
     def refresh(self, now_ns: int) -> None:
         """Derive from the marks what a revaluation needs: prices, their states, crosses, and what has changed."""
         self.valued_ns = self.newest_ns
+        self._split_marks()
         self.changes = _derive(
             now_ns,
             self.mark,
@@ -214,6 +253,18 @@ class PriceTable:
             return code == REFERENCE_CURRENCY
         return bool(self.price[self._rate_instrument[index]] > 0.0)
 
+    def _split_marks(self) -> None:
+        """Put marks of before a split into new shares: it makes a price of its moment, which older quotes do not undo.
+
+        So the time of a mark always says in which shares it is, here and wherever it is stored.
+        """
+        mark_ns = self.mark_ns[self._split_place]
+        for at in np.flatnonzero((mark_ns > 0) & (mark_ns < self._split_ns) & (self._split_ns <= self.shares_ns)):
+            place = self._split_place[at]
+            self.mark[place] /= self._split_ratio[at]
+            self.mark_ns[place] = self._split_ns[at]
+            self.dirty[place] = 1
+
     def _source(self, name: str) -> int:
         """Return the place of a feed's name."""
         if name not in self.sources:
@@ -236,8 +287,16 @@ class PriceTable:
         self.price_ns, self.changed = np.empty(size, np.int64), np.empty(size, np.int64)
         self.changes = 0
         self._index_rates()
+        self._index_splits()
         self._derive_closes()
         self.currency_dirty[:] = 1
+
+    def _index_splits(self) -> None:
+        """Lay out the splits of the instruments held, in the order in which they take effect."""
+        found = [one for one in self.splits.between(0, NEVER_NS) if self.place(one.instrument) >= 0]
+        self._split_place = np.array([self.place(one.instrument) for one in found], np.int64)
+        self._split_ns = np.array([one.effective_ns for one in found], np.int64)
+        self._split_ratio = np.array([float(one.ratio) for one in found], np.float64)
 
     def _index_rates(self) -> None:
         """Find for each currency the instrument that is its rate, and which way round it is quoted."""

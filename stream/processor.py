@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analytics.revaluation import REFERENCE_CURRENCY
+from analytics.splits import Split, Splits
 from stream.book import Book, Portfolio
 from stream.messages import PortfolioPositions, QuoteBatch, Valuation
 from stream.pnl import Revaluation
@@ -63,8 +64,39 @@ class Processor:
         for portfolio in self.book.begin_day(day_start_ns, zone):
             self.revaluation.touch(portfolio)
 
+    def learn_splits(self, splits: Splits) -> bool:
+        """Take the splits that are known now; False where one came or changed that had to be applied already.
+
+        Then all is to be restored. What split before everything that is held is only noted.
+        """
+        prices = self.prices
+        applied, known = (set(one.between(0, prices.shares_ns)) for one in (prices.splits, splits))
+        if any(self._is_late(one) for one in applied ^ known):
+            return False
+        prices.learn_splits(splits)
+        return True
+
+    def _is_late(self, split: Split) -> bool:
+        """Say whether anything that is held of an instrument, or its day, is of before a split."""
+        prices, book, place = self.prices, self.book, self.prices.place(split.instrument)
+        if place < 0:
+            return False
+        closes_ns = prices.prior_close_ns[prices.prior_close[:, place] > 0, place].tolist()
+        mark_ns = [ns for ns in (int(prices.mark_ns[place]),) if ns]
+        held_ns = [portfolio.event_ns for portfolio in book.holders(place)]
+        moments = (*closes_ns, *mark_ns, *held_ns, *book.day_starts_ns.values())
+        return any(ns <= split.effective_ns for ns in moments)
+
+    def follow_splits(self, now_ns: int) -> None:
+        """Put prices and positions into the shares of now."""
+        for split in self.prices.follow_splits(now_ns):
+            for portfolio in self.book.split(split):
+                self.revaluation.touch(portfolio)
+
     def revalue(self, now_ns: int) -> int:
-        """Bring every valuation up to the newest prices; return how many portfolios changed."""
+        """Bring every valuation up to the newest prices, in the shares of now; return how many portfolios changed."""
+        if now_ns >= self.prices.splits.next_ns(self.prices.shares_ns):
+            self.follow_splits(now_ns)
         return self.revaluation.run(now_ns)
 
     def pending(self) -> npt.NDArray[np.int64]:

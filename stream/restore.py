@@ -8,15 +8,22 @@ from uuid import UUID
 import asyncpg
 from aiokafka.partitioner import murmur2
 
+from analytics.splits import Splits, create_splits
+from db.corporate_actions import splits
 from db.instruments import instruments
 from db.ledger import PositionSet, latest_position_sets
 from stream.prices import InstrumentSpec, PriceTable
 
 
-async def load_prices(connection: asyncpg.Connection) -> PriceTable:
-    """Return every instrument, without any price: closes come with the days, see `stream.roll`."""
+async def load_prices(connection: asyncpg.Connection, now_ns: int = 0) -> PriceTable:
+    """Return every instrument in the shares of now, without any price: closes come with the days, see `stream.roll`."""
     minor_units = {row[0]: row[1] for row in await connection.fetch("select code, minor_units from currencies")}
-    return PriceTable(minor_units, await load_specs(connection))
+    return PriceTable(minor_units, await load_specs(connection), await load_splits(connection), now_ns)
+
+
+async def load_splits(connection: asyncpg.Connection) -> Splits:
+    """Return the splits that are known."""
+    return create_splits(await splits(connection))
 
 
 async def load_specs(connection: asyncpg.Connection) -> list[InstrumentSpec]:

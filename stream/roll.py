@@ -1,7 +1,8 @@
 """Roll the days of time zones: look at the sessions each minute, and begin anew what has changed by them.
 
 A zone begins anew at its midnight, and when a session that counts for it is over: then the prior closes of that
-exchange move on. Nothing is restored for it; positions stay as they are.
+exchange move on. Nothing is restored for it; positions stay as they are. Closes are stored in the shares of their
+date; here they come into the shares that the prices are in.
 """
 
 from __future__ import annotations
@@ -51,11 +52,21 @@ class Days:
         self.calendar = create_calendar(known, await exchanges(connection), sorted(zones), now_ns)
         self.follow(now_ns)
         found = self.calendar.zone_days(now_ns)
-        return {zone: day for zone, day in found.items() if self._held.get(zone) != day}
+        return {zone: day for zone, day in found.items() if await self._is_new(connection, zone, day, now_ns)}
+
+    async def _is_new(self, connection: asyncpg.Connection, zone: str, day: ZoneDay, now_ns: int) -> bool:
+        """Say whether a day is not the one that has begun, or a close that it counts from was written anew since."""
+        if self._held.get(zone) != day:
+            return True
+        prices = self._processor.prices
+        held = prices.prior_close[prices.zones[zone]]
+        closes = await self._closes(connection, day.closes_before, now_ns)
+        return any(held[prices.place(number)] != close for number, (close, _) in closes.items())
 
     async def begin(self, connection: asyncpg.Connection, changed: Mapping[str, ZoneDay], now_ns: int) -> None:
         """Begin the days of these zones at their prior closes; beginning the same day twice changes nothing else."""
         prices = self._processor.prices
+        self._processor.follow_splits(now_ns)  # in those of before it, closes of after a split would be split again
         prices.roll(NEWEST, await self._closes(connection, ALL, now_ns))
         for zone, day in changed.items():
             closes = await self._closes(connection, day.closes_before, now_ns)
@@ -96,10 +107,17 @@ class Days:
         days = np.where(prices.cash, 0, self.calendar.session_days(number, prices.mark_ns))
         return {
             date.fromordinal(day): {
-                prices.specs[index].id: float(prices.mark[index]) for index in np.flatnonzero(days == day)
+                prices.specs[index].id: self._close(index, date.fromordinal(day))
+                for index in np.flatnonzero(days == day).tolist()
             }
             for day in np.unique(days[days > 0]).tolist()
         }
+
+    def _close(self, index: int, day: date) -> float:
+        """Return a mark in the shares of a date's close: a split may be in it that counts from the next date on."""
+        prices = self._processor.prices
+        mark_ns = int(prices.mark_ns[index])
+        return float(prices.mark[index]) * float(prices.splits.ratio_since_close(prices.specs[index].id, day, mark_ns))
 
     async def _closes(
         self, connection: asyncpg.Connection, before: Mapping[str, date], now_ns: int
@@ -108,15 +126,18 @@ class Days:
         prices = self._processor.prices
         found = await prior_closes(connection, before[NO_EXCHANGE], before)
         return {
-            number: (close, self.calendar.made_ns(prices.specs[prices.index_of[number]].exchange, day, now_ns))
+            number: (
+                close / float(prices.splits.ratio_since_close(number, day, prices.shares_ns)),
+                self.calendar.made_ns(prices.specs[prices.index_of[number]].exchange, day, now_ns),
+            )
             for number, (close, day) in found.items()
-            if number < len(prices.index_of) and prices.index_of[number] >= 0
+            if prices.place(number) >= 0
         }
 
 
 async def restore_days(connection: asyncpg.Connection, now_ns: int) -> tuple[Processor, Days]:
     """Return a processor that knows every instrument, at the closes of the day that it is now in each time zone."""
-    processor = Processor(await load_prices(connection))
+    processor = Processor(await load_prices(connection, now_ns))
     days = Days(processor)
     await days.begin(connection, await days.look(connection, now_ns), now_ns)
     return processor, days

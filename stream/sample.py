@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from analytics.opening import lines_of_day
 from analytics.revaluation import PRECISION, REFERENCE_CURRENCY, BatchValuation, create_inputs, revalue
+from analytics.splits import Splits
 from stream.book import Portfolio
 from stream.messages import PortfolioPositions, Valuation
 from stream.prices import InstrumentSpec, PriceTable
@@ -40,7 +41,8 @@ class Sample:
 
     `equity` and `basis` (opening value and trades) are those kept from cycle to cycle, in minor units. `unrounded` is
     by instrument the float64 amounts before rounding, in minor units: value now, and value at the prior close.
-    `specs` are the instruments held and the rates of exchange, at the prior closes of the portfolio's time zone.
+    `specs` are the instruments held and the rates of exchange, at the prior closes of the portfolio's time zone. All
+    of it is in the shares of `shares_ns`, which follow from `splits`.
     """
 
     valuation: Valuation
@@ -50,6 +52,8 @@ class Sample:
     specs: tuple[InstrumentSpec, ...]
     marks: Mapping[int, Decimal]
     day_start_ns: int
+    splits: Splits
+    shares_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,8 @@ def take_sample(processor: Processor, portfolio: Portfolio, now_ns: int) -> Samp
         specs=tuple(replace(prices.specs[one], prior_close=float(closes[one])) for one in wanted),
         marks={prices.specs[one].id: Decimal(float(prices.price[one])) for one in wanted},
         day_start_ns=book.day_starts_ns[portfolio.zone],
+        splits=prices.splits,
+        shares_ns=prices.shares_ns,
     )
 
 
@@ -105,7 +111,7 @@ def compare(sample: Sample, record: PortfolioPositions, minor_units: Mapping[str
     Raises `KeyError` and `ArithmeticError` where the record asks for what the stream has no price or rate of.
     """
     terms, rates = create_inputs(sample.specs, sample.marks, minor_units)
-    lines = lines_of_day(record.positions, record.event_ns, sample.day_start_ns)
+    lines = lines_of_day(record.positions, record.event_ns, sample.day_start_ns, sample.splits, sample.shares_ns)
     batch = revalue(record.base_currency, lines, terms, rates)
     scale = 10 ** minor_units[record.base_currency]
     symbols = {spec.id: spec.symbol for spec in sample.specs}

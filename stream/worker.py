@@ -48,6 +48,7 @@ from stream.recall import parse_stored_quotes
 from stream.recorder import Recorder, minute_of
 from stream.restore import load_positions, portfolio_exists
 from stream.roll import Days, restore_days
+from stream.split_watch import SplitWatch
 from stream.stages import Stage
 from stream.tenure import Tenure, wanted
 
@@ -107,6 +108,7 @@ class Worker:
         self._recorder = Recorder(connections.pool, processor, epochs, epoch, days)
         self._alerts = Alerts(connections.pool, connections.store, processor, epochs)
         self._tenure = Tenure(connections.pool, epochs)
+        self._splits = SplitWatch(connections.pool, processor)
         self._valued, self._stored = Stage("valued"), Stage("written")
         self._checker = Checker(name, connections.pool, connections.store, processor)
 
@@ -132,6 +134,7 @@ class Worker:
             tasks.create_task(self._guard(), name="guard")
             tasks.create_task(self._checker.run(), name="checker")
             tasks.create_task(self._alerts.run(), name="alerts")
+            tasks.create_task(self._splits.run(), name="splits")
 
     async def _claim(self) -> None:
         """Have Redis refuse our predecessors; where it knows newer epochs, PostgreSQL, which gives them, decides."""

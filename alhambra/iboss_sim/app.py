@@ -23,6 +23,7 @@ from alhambra.iboss_sim.ledger import Ledger
 from alhambra.iboss_sim.service import IbossService
 from alhambra.iboss_sim.sessions import CallQuota, Sessions
 from alhambra.iboss_sim.soap import SoapReader, create_reader, encode_answer, encode_fault, wsdl_at
+from alhambra.iboss_sim.splits import SplitDesk
 from alhambra.iboss_sim.trading import TradingDesk
 
 MAX_REQUEST_BYTES = 1 << 20
@@ -49,14 +50,17 @@ def create_app(
     """Make the application over an open ledger; with `trade_every_s` above zero it trades by itself."""
     sessions = Sessions()
     desk = TradingDesk(ledger, redis, random.Random(11), now)  # noqa: S311  which trade is no secret
-    service = IbossService(ledger, sessions, controls, now)
+    splits = SplitDesk(ledger, now)
+    service = IbossService(ledger, sessions, controls, splits)
     endpoint = SoapEndpoint(create_reader(), service, controls, CallQuota(), api_key)
-    panel = ControlPanel(controls, sessions, ledger, desk)
+    panel = ControlPanel(controls, sessions, ledger, desk, splits)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         async with asyncio.TaskGroup() as tasks:
-            trading = tasks.create_task(_trade(desk, trade_every_s), name="trading") if trade_every_s > 0 else None
+            trading = (
+                tasks.create_task(_trade(desk, splits, trade_every_s), name="trading") if trade_every_s > 0 else None
+            )
             yield
             if trading is not None:
                 trading.cancel()
@@ -112,42 +116,47 @@ class SoapEndpoint:
 class ControlPanel:
     """Change the simulator while it runs; only for callers on this machine."""
 
-    def __init__(self, controls: Controls, sessions: Sessions, ledger: Ledger, desk: TradingDesk) -> None:
+    def __init__(
+        self, controls: Controls, sessions: Sessions, ledger: Ledger, desk: TradingDesk, splits: SplitDesk
+    ) -> None:
         self._controls = controls
         self._sessions = sessions
         self._ledger = ledger
         self._desk = desk
+        self._splits = splits
 
     async def show(self, request: Request) -> Response:
         """Answer the present settings."""
         return self._settings() if _is_local(request) else _refused()
 
     async def change(self, request: Request) -> Response:
-        """Apply a `ControlOrder` and answer the settings, with the reference of the trade or last split booked."""
+        """Apply a `ControlOrder` and answer the settings, with the reference of the trade or the split."""
         if not _is_local(request):
             return _refused()
         try:
             order = msgspec.json.decode(await _read_body(request), type=ControlOrder)
             self._controls.apply(order)
-            booked = None if order.trade is None else self._desk.order(order.trade)
-            booked = booked if order.split is None else self._desk.split(order.split)
+            self._splits.book_due()
+            reference = None if order.trade is None else self._desk.order(order.trade).reference
+            reference = reference if order.split is None else self._splits.announce(order.split)
         except (ValueError, IbossFault) as error:
             return JSONResponse({"error": str(error)}, 400)
         if order.expire_sessions:
             self._sessions.end_all()
         if order.expire_password is not None:
             self._ledger.expire_password(order.expire_password)
-        return self._settings(None if booked is None else booked.reference)
+        return self._settings(reference)
 
-    def _settings(self, booked: str | None = None) -> Response:
+    def _settings(self, reference: str | None = None) -> Response:
         names = ("latency_ms", "failure_rate", "session_seconds", "quota_per_minute", "fail_next", "failure")
         settings = {name: getattr(self._controls, name) for name in names}
-        return JSONResponse(settings if booked is None else settings | {"reference": booked})
+        return JSONResponse(settings if reference is None else settings | {"reference": reference})
 
 
-async def _trade(desk: TradingDesk, every_s: float) -> None:
+async def _trade(desk: TradingDesk, splits: SplitDesk, every_s: float) -> None:
     while True:
         await asyncio.sleep(every_s)
+        splits.book_due()
         booked = await desk.trade()
         if booked is not None:
             log.info("simulated trade", reference=booked.reference, account=booked.iboss_account_id, type=booked.type)

@@ -14,8 +14,8 @@ class ControlOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Say what to change; what is absent stays.
 
     `fail_next` answers of the coming calls fail in the way of `failure` (one of `FAILURES`).
-    `expire_sessions` ends all sessions, `expire_password` the password of a user. `trade` books one; `split` splits
-    what all accounts hold of an instrument, whose price must change with it.
+    `expire_sessions` ends all sessions, `expire_password` the password of a user. `trade` books one; `split` announces
+    that what all accounts hold of an instrument will split, and its price with it.
     """
 
     latency_ms: float | None = None
@@ -40,10 +40,14 @@ class TradeOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SplitOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Ask for a split: so many new shares, a decimal number, for one old; below 1 it is a reverse split."""
+    """Ask for a split: so many new shares, a decimal number, for one old; below 1 it is a reverse split.
+
+    It takes effect in so many seconds: long enough, unless told otherwise, for everybody to learn of it before.
+    """
 
     symbol: str
     ratio: str
+    in_seconds: float = 20.0
 
 
 @dataclass(slots=True)

@@ -23,7 +23,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from alhambra.bank.model import Bank, BankBooking
+from alhambra.bank.model import Bank, BankBooking, BankSplit
 from alhambra.iboss_sim.days import AHEAD, day_began, find_trading_dates, microseconds
 from alhambra.iboss_sim.faults import IbossFault
 from analytics.positions import DerivedPosition, derive_positions
@@ -45,6 +45,12 @@ create table bookings (
 create index bookings_account on bookings (account, sequence);
 create index bookings_symbol on bookings (symbol);
 create index accounts_changed on accounts (changed_us);
+"""
+# Made on opening as well: in files of before there were any it is absent.
+SPLITS_SCHEMA = """
+create table if not exists splits (
+    sequence integer primary key, reference text unique not null, symbol text not null, ex_date text not null,
+    effective_at text not null, ratio text not null, booked integer not null);
 """
 
 
@@ -70,6 +76,7 @@ class SimulatedInstrument:
     currency: str
     price_factor: float
     close: float
+    exchange: str | None = None
 
 
 def create_ledger(path: Path, bank: Bank) -> None:
@@ -78,12 +85,14 @@ def create_ledger(path: Path, bank: Bank) -> None:
     draft.unlink(missing_ok=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     with _connect(draft) as connection:
-        connection.executescript(SCHEMA)
+        connection.executescript(SCHEMA + SPLITS_SCHEMA)
         connection.execute("insert into format values (?)", (FORMAT,))
         connection.executemany("insert into accounts values (?, ?, ?, ?, ?, ?)", _account_rows(bank))
         connection.executemany("insert into users values (?, ?, ?, ?, 0)", _user_rows(bank))
         connection.executemany("insert into instruments values (?, ?, ?, ?, ?, ?)", _instrument_rows(bank))
         connection.executemany(INSERT_BOOKING, (_booking_row(booking) for booking in bank.bookings))
+        for split in bank.splits:
+            connection.execute(INSERT_SPLIT, (*_split_row(split), True))
         _add_trading_dates(connection, bank.today)
         connection.commit()
     draft.replace(path)
@@ -101,6 +110,7 @@ def open_ledger(path: Path) -> Iterator[Ledger]:
         (version,) = connection.execute("select version from format").fetchone()
         if version != FORMAT:
             raise ValueError(f"{path} has format {version}, this simulator writes {FORMAT}: remove it to begin anew")
+        connection.executescript(SPLITS_SCHEMA)
         today = datetime.now(UTC).date()
         (last,) = connection.execute("select max(date) from trading_dates").fetchone()
         if last is not None and date.fromisoformat(last) < today + AHEAD / 10:
@@ -187,7 +197,9 @@ class Ledger:
 
     def instruments(self) -> dict[str, SimulatedInstrument]:
         """Return the instruments by symbol."""
-        rows = self._connection.execute("select symbol, asset_class, currency, price_factor, close from instruments")
+        rows = self._connection.execute(
+            "select symbol, asset_class, currency, price_factor, close, exchange from instruments"
+        )
         return {row[0]: SimulatedInstrument(*row) for row in rows}
 
     def cash_symbols(self) -> frozenset[str]:
@@ -207,6 +219,36 @@ class Ledger:
             )
         return booked
 
+    def has_booking(self, reference: str) -> bool:
+        """Say whether there is a booking of this reference."""
+        return self._one("select 1 from bookings where reference = ?", reference) is not None
+
+    def splits(self, after: int, limit: int) -> list[tuple[int, str, BankSplit]]:
+        """Return (sequence, reference, split) of the splits announced after a sequence, in their order."""
+        rows = self._connection.execute(f"{_SPLITS} where sequence > ? order by sequence limit ?", (after, limit))
+        return [(row[0], row[1], _split(row[2:])) for row in rows]
+
+    def announce(self, split: BankSplit) -> str:
+        """Take down a split that will be booked, and return the reference it gets."""
+        with self._connection:
+            self._connection.execute(INSERT_SPLIT, (*_split_row(split), False))
+        return _split_reference(split)
+
+    def due_splits(self, now: datetime) -> list[tuple[str, BankSplit]]:
+        """Return (reference, split) of those that have taken effect and are not booked, in that order."""
+        rows = self._connection.execute(f"{_SPLITS} where not booked").fetchall()
+        found = [(row[1], _split(row[2:])) for row in rows]
+        due = [(reference, split) for reference, split in found if split.effective_at <= now]
+        return sorted(due, key=lambda one: one[1].effective_at)
+
+    def settle_split(self, reference: str, split: BankSplit) -> None:
+        """Say that a split is booked, and put the close of its instrument into new shares."""
+        with self._connection:
+            self._connection.execute("update splits set booked = 1 where reference = ?", (reference,))
+            self._connection.execute(
+                "update instruments set close = close / ? where symbol = ?", (float(split.ratio), split.symbol)
+            )
+
     def _bookings(self, where: str, *parameters: object) -> list[BankBooking]:
         rows = self._connection.execute(f"select * from bookings where {where}", parameters)  # noqa: S608  ours, above
         return [_booking(row) for row in rows]
@@ -217,6 +259,8 @@ class Ledger:
 
 
 INSERT_BOOKING = "insert into bookings values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+INSERT_SPLIT = "insert into splits (reference, symbol, ex_date, effective_at, ratio, booked) values (?, ?, ?, ?, ?, ?)"
+_SPLITS = "select sequence, reference, symbol, ex_date, effective_at, ratio from splits"
 
 
 @contextmanager
@@ -297,6 +341,20 @@ def _booking(row: Sequence[str]) -> BankBooking:
         Decimal(rate),
         text,
     )
+
+
+def _split_reference(split: BankSplit) -> str:
+    return f"SPLIT-{split.symbol}-{split.effective_at.astimezone(UTC):%Y%m%dT%H%M%S.%f}"
+
+
+def _split_row(split: BankSplit) -> tuple[object, ...]:
+    at = split.effective_at.astimezone(UTC).isoformat()
+    return _split_reference(split), split.symbol, split.ex_date.isoformat(), at, str(split.ratio)
+
+
+def _split(row: Sequence[str]) -> BankSplit:
+    symbol, ex_date, effective_at, ratio = row
+    return BankSplit(symbol, date.fromisoformat(ex_date), datetime.fromisoformat(effective_at), Decimal(ratio))
 
 
 def _digest(password: str, salt: bytes) -> bytes:

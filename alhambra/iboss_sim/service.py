@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from datetime import datetime
 
 from lxml import etree
 
-from alhambra.bank.model import BankBooking
+from alhambra.bank.model import BankBooking, BankSplit
 from alhambra.iboss_sim.controls import Controls
 from alhambra.iboss_sim.faults import IbossFault
 from alhambra.iboss_sim.ledger import Ledger, SimulatedAccount
 from alhambra.iboss_sim.sessions import Session, Sessions
 from alhambra.iboss_sim.soap import SoapRequest, Value, add
+from alhambra.iboss_sim.splits import SplitDesk
 from analytics.positions import DerivedPosition
 
 MAX_ACCOUNTS = 50
@@ -22,13 +22,14 @@ DEFAULT_PAGE = 200
 
 
 class IbossService:
-    """Answer requests one at a time; `now` tells the time of day, so that a test can roll it."""
+    """Answer requests one at a time."""
 
-    def __init__(self, ledger: Ledger, sessions: Sessions, controls: Controls, now: Callable[[], datetime]) -> None:
+    def __init__(self, ledger: Ledger, sessions: Sessions, controls: Controls, splits: SplitDesk) -> None:
         self._ledger = ledger
         self._sessions = sessions
         self._controls = controls
-        self._now = now
+        self._splits = splits
+        self._now = splits.now
         self._cash_symbols = ledger.cash_symbols()
 
     def answer(self, request: SoapRequest) -> etree._Element:
@@ -38,6 +39,7 @@ class IbossService:
             self._authenticate(request, answer)
             return answer
         session = self._sessions.find(request.token, time.monotonic())
+        self._splits.book_due()
         match request.operation:
             case "GetAccounts":
                 self._accounts(request, session, answer)
@@ -47,6 +49,8 @@ class IbossService:
                 self._positions(request, session, answer, cash_only=True)
             case "GetTransactions":
                 self._transactions(request, session, answer)
+            case "GetCorporateActions":
+                self._corporate_actions(request, answer)
             case "Logout":
                 self._sessions.end(request.token)
         return answer
@@ -102,6 +106,15 @@ class IbossService:
         etree.SubElement(answer, "NextCursor").text = f"s{last}"
         etree.SubElement(answer, "More").text = "true" if len(found) > limit else "false"
 
+    def _corporate_actions(self, request: SoapRequest, answer: etree._Element) -> None:
+        limit = max(1, request.integer("Limit", DEFAULT_PAGE, MAX_PAGE))
+        after = request.integer("ChangedAfter", 0, 2**63 - 1)
+        found = self._ledger.splits(after, limit + 1)
+        for _, reference, split in found[:limit]:
+            add(answer, "CorporateAction", _split_fields(reference, split))
+        etree.SubElement(answer, "NextChangedAfter").text = str(found[:limit][-1][0] if found else after)
+        etree.SubElement(answer, "More").text = "true" if len(found) > limit else "false"
+
 
 def _parse_cursor(cursor: str | None) -> int:
     if not cursor:
@@ -154,6 +167,18 @@ def _cash_fields(line: DerivedPosition) -> tuple[tuple[str, Value], ...]:
         ("OpeningAmount", line.opening_quantity),
         ("DayMoved", line.day_traded),
         ("DayMovedBase", line.day_traded_base),
+    )
+
+
+def _split_fields(reference: str, split: BankSplit) -> tuple[tuple[str, Value], ...]:
+    return (
+        ("Reference", reference),
+        ("Version", 1),
+        ("Symbol", split.symbol),
+        ("Kind", "split"),
+        ("ExDate", split.ex_date),
+        ("EffectiveAt", split.effective_at),
+        ("Ratio", split.ratio),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
 from lxml import etree
@@ -17,9 +17,17 @@ from ingest.iboss.errors import UnreadableAnswer
 SOAP_NAMESPACE = SOAP.strip("{}")
 XSD = "{http://www.w3.org/2001/XMLSchema}"
 WSDL_ADDRESS = "{http://schemas.xmlsoap.org/wsdl/soap/}address"
-OPERATIONS = ("Authenticate", "GetAccounts", "GetPositions", "GetCashBalances", "GetTransactions", "Logout")
+OPERATIONS = (
+    "Authenticate",
+    "GetAccounts",
+    "GetPositions",
+    "GetCashBalances",
+    "GetTransactions",
+    "GetCorporateActions",
+    "Logout",
+)
 
-Value = str | int | Decimal | bool | datetime | None
+Value = str | int | Decimal | bool | date | datetime | None
 
 
 @dataclass(frozen=True, slots=True)

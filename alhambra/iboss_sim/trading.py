@@ -13,15 +13,13 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from alhambra.bank.model import BankBooking
-from alhambra.iboss_sim.controls import SplitOrder, TradeOrder
+from alhambra.iboss_sim.controls import TradeOrder
 from alhambra.iboss_sim.faults import IbossFault
 from alhambra.iboss_sim.ledger import Ledger, SimulatedInstrument
 from analytics.positions import DerivedPosition
 from db.live import LiveStore
 
 CENT = Decimal("0.01")
-QUANTITY_STEP = Decimal("0.000001")  # what the ledger keeps of a quantity
-LARGEST_SPLIT = 1000  # new shares for one old
 PRICE_STEP = Decimal("0.00000001")
 SHARE_OF_CASH = 0.05
 SHARE_OF_HOLDING = 0.1
@@ -67,27 +65,6 @@ class TradingDesk:
         closes = {symbol: one.close for symbol, one in instruments.items()}
         return self._book(order.account, instruments[order.symbol], quantity, price, closes)
 
-    def split(self, order: SplitOrder) -> BankBooking:
-        """Split what every account holds, long or short, and return the last booking of it.
-
-        Fractions stay in the accounts. Raises `ValueError` where nobody holds the instrument, or for a ratio that
-        is not above zero, is 1, or would leave nothing of a holding.
-        """
-        ratio, instruments = _decimal(order.ratio), self._ledger.instruments()
-        holders = self._ledger.holders(order.symbol)
-        if not holders or instruments[order.symbol].asset_class == "cash":
-            raise ValueError(f"no account holds {order.symbol}")
-        if not 0 < ratio <= LARGEST_SPLIT:
-            raise ValueError(f"the ratio is above 0 and up to {LARGEST_SPLIT}")
-        changes = {account: (held * ratio).quantize(QUANTITY_STEP) - held for account, held in holders.items()}
-        if not all(change and holders[account] + change for account, change in changes.items()):
-            raise ValueError("the split changes every holding, and leaves something of it")
-        closes = {symbol: one.close for symbol, one in instruments.items()}
-        booked = [
-            self._book(account, instruments[order.symbol], change, None, closes) for account, change in changes.items()
-        ]
-        return booked[-1]
-
     def _random_trade(self, prices: Mapping[str, float]) -> BankBooking | None:
         account = self._chance.choice(self._ledger.account_ids())
         now = self._now()
@@ -120,14 +97,13 @@ class TradingDesk:
         account: str,
         one: SimulatedInstrument,
         quantity: Decimal,
-        price: Decimal | None,
+        price: Decimal,
         prices: Mapping[str, float],
     ) -> BankBooking:
-        """Book a trade at a price, or a split where there is none."""
         now = self._now()
         base = self._ledger.account(account, now).base_currency
-        paid = quantity * (price or 0) * Decimal(repr(one.price_factor))
-        kind = "split" if price is None else "buy" if quantity > 0 else "sell"
+        paid = quantity * price * Decimal(repr(one.price_factor))
+        kind = "buy" if quantity > 0 else "sell"
         return self._ledger.book(
             BankBooking(
                 sequence=0,

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import asyncpg
 import msgspec
-import numpy as np
 from aiokafka import TopicPartition
 
 from alhambra.bank import create_bank
@@ -22,8 +21,8 @@ from alhambra.verify.survey import NothingToVerify, Tap, extra_instruments, surv
 from analytics.opening import lines_of_day
 from analytics.revaluation import BatchValuation, create_inputs, revalue
 from db.ledger import latest_position_sets
-from ingest.market.publisher import PublishLimits, QuotePublisher
-from ingest.market.pump import FeedState, create_refuse, pump_quotes
+from ingest.market.publisher import QuotePublisher
+from ingest.market.pump import create_intake, create_refuse, pump_quotes
 from ingest.market.recorded import RecordedSource
 from ingest.market.source import QuoteSource, RecordedFeed
 from stream.agreement import largest_difference
@@ -32,7 +31,6 @@ from stream.messages import QUOTES_TOPIC, QuoteBatch, decode_positions, decode_v
 from stream.roll import NEWEST, restore_days
 
 TOLERANCE = 1e-9
-WAIT_S = 60.0
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -113,14 +111,12 @@ async def _send_and_compare(stage: Stage, feed: RecordedFeed) -> Verdict:
 async def _send(stage: Stage, feed: RecordedFeed) -> tuple[Tap, dict[str, int]]:
     """Send the whole file, exactly as the market worker does; what is refused becomes dead letters."""
     ids = {one.symbol: one.id for one in stage.bank.instruments}
-    known = np.zeros(max(ids.values()) + 1, np.bool_)
-    known[list(ids.values())] = True
-    tap, state = Tap(), FeedState(feed.name)
-    publisher = QuotePublisher(PublishLimits(wait_s=WAIT_S))
-    source = RecordedSource(feed, ids, create_refuse(publisher, state))
+    tap, publisher = Tap(), QuotePublisher()
+    intake = create_intake(feed.name, list(ids.values()), publisher)
+    source = RecordedSource(feed, ids, create_refuse(publisher, intake.state))
     async with open_producer(stage.plan.kafka_servers, "alhambra-verify") as producer:
         delivery = asyncio.create_task(publisher.deliver(producer), name="deliver")
-        sending = asyncio.create_task(pump_quotes(TappedSource(source, tap), publisher, known, state), name="pump")
+        sending = asyncio.create_task(pump_quotes(TappedSource(source, tap), publisher, intake), name="pump")
         try:
             done, _ = await asyncio.wait({delivery, sending}, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -145,7 +141,8 @@ async def _recompute(
     connection: asyncpg.Connection, marks: Mapping[int, float]
 ) -> tuple[dict[str, BatchValuation], dict[str, int]]:
     """Recompute every portfolio in `Decimal` from the ledger's positions, the file's last marks and the closes."""
-    _, days = await restore_days(connection, time.time_ns())
+    processor, days = await restore_days(connection, time.time_ns())
+    shares = processor.prices
     units = {row[0]: row[1] for row in await connection.fetch("select code, minor_units from currencies")}
     newest = {spec.id: spec.prior_close for spec in days.specs(NEWEST) if spec.prior_close > 0}
     prices = {one: Decimal(price) for one, price in {**newest, **marks}.items()}
@@ -153,7 +150,9 @@ async def _recompute(
     batch = {}
     async for stored in latest_position_sets(connection):
         record = decode_positions(stored.record)
-        lines = lines_of_day(record.positions, record.event_ns, days.held[record.time_zone].start_ns)
+        lines = lines_of_day(
+            record.positions, record.event_ns, days.held[record.time_zone].start_ns, shares.splits, shares.shares_ns
+        )
         batch[record.portfolio] = revalue(record.base_currency, lines, *inputs[record.time_zone])
     return batch, units
 

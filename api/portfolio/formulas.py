@@ -37,8 +37,8 @@ TERMS: dict[str, tuple[str, str]] = {
 class WorkedRow:
     """Hold one row with everything it was recomputed from.
 
-    `line` is what the positions say, `held` the same on the valuation's day; `digits` are those of the instrument's
-    currency.
+    `line` is what the positions say, `held` the same on the valuation's day and in its shares; `digits` are those of
+    the instrument's currency.
     """
 
     line: Position
@@ -131,7 +131,7 @@ def _local(row: WorkedRow | None, amount: Decimal) -> Decimal:
 
 def _value_local(_worked: Worked, row: WorkedRow | None) -> Decimal:
     row = _given(row)
-    return _local(row, row.line.quantity * row.terms.price * row.terms.factor)
+    return _local(row, row.held.quantity * row.terms.price * row.terms.factor)
 
 
 def _is_cash(row: WorkedRow) -> bool:
@@ -213,7 +213,7 @@ PORTFOLIO_FORMULAS: dict[str, Formula] = {
 }
 
 ROW_FORMULAS: dict[str, Formula] = {
-    "quantity": Formula("q", "As the positions say.", lambda _worked, row: _given(row).line.quantity, {}, kind="given"),
+    "quantity": Formula("q", "As the positions say.", lambda _worked, row: _given(row).held.quantity, {}, kind="given"),
     "price": Formula(
         "last, else (bid + ask) / 2, else c",
         "The newest quote's last trade, else the middle of bid and ask; without a quote the prior close.",
@@ -223,7 +223,7 @@ ROW_FORMULAS: dict[str, Formula] = {
     ),
     "prior_close": Formula(
         "c",
-        "The newest close of a day before the portfolio's day.",
+        "The newest close of a day before the portfolio's day, in the shares of now: divided by the splits since.",
         lambda _worked, row: _given(row).terms.prior_close,
         {},
         kind="given",

@@ -16,6 +16,7 @@ from analytics.opening import lines_of_day
 from analytics.returns import percent_of_opening
 from analytics.revaluation import Rates, RowAmounts, Terms, create_inputs, revalue
 from analytics.rounding import to_minor_exact
+from analytics.splits import NO_SPLITS, Splits
 from api.portfolio.combine import DIMENSIONS
 from db.instruments import Instrument
 from db.time_machine import Inputs, Moment, ShownPrice, ShownTotals
@@ -63,9 +64,10 @@ class _Priced:
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """Hold all that is known of one row, and the scale of its instrument's currency."""
+    """Hold all that is known of one row, the quantity in the shares of then, and the scale of the currency."""
 
     position: Position
+    quantity: Decimal
     amounts: RowAmounts
     instrument: Instrument
     terms: Terms
@@ -73,15 +75,21 @@ class _Line:
     local_scale: int
 
 
-def rebuild(moment: Moment, instruments: Iterable[Instrument], minor_units: Mapping[str, int]) -> Rebuilt:
-    """Rebuild a portfolio at a moment. Raises `NotRebuilt` where what it was computed from is not there."""
+def rebuild(
+    moment: Moment, instruments: Iterable[Instrument], minor_units: Mapping[str, int], splits: Splits = NO_SPLITS
+) -> Rebuilt:
+    """Rebuild a portfolio at a moment, from the splits that were known then.
+
+    Raises `NotRebuilt` where what it was computed from is not there.
+    """
     inputs = moment.inputs
     if inputs is None:
         raise NotRebuilt(f"prices and positions of {moment.minute:%Y-%m-%d %H:%M} UTC were not kept")
     record = decode_positions(inputs.record)
     known = {one.id: one for one in instruments if one.id in inputs.prices}
     terms, rates = _terms_and_rates(known.values(), inputs, minor_units)
-    held = lines_of_day(record.positions, record.event_ns, nanoseconds(inputs.day_start))
+    ended_ns = nanoseconds(moment.ended_at)
+    held = lines_of_day(record.positions, record.event_ns, nanoseconds(inputs.day_start), splits, ended_ns)
     try:
         batch = revalue(record.base_currency, held, terms, rates)
     except KeyError as error:
@@ -89,13 +97,14 @@ def rebuild(moment: Moment, instruments: Iterable[Instrument], minor_units: Mapp
     lines = [
         _Line(
             position,
+            line.quantity,
             amounts,
             known[position.instrument],
             terms[position.instrument],
             inputs.prices[position.instrument],
             10 ** minor_units[terms[position.instrument].currency],
         )
-        for position, amounts in zip(record.positions, batch.rows, strict=True)
+        for position, line, amounts in zip(record.positions, held, batch.rows, strict=True)
     ]
     scale = 10 ** minor_units[moment.base_currency]
     differences = _differences(moment, batch.totals, scale)
@@ -179,10 +188,10 @@ def _row(line: _Line, totals: RowAmounts, scale: int) -> ValuationRow:
     return ValuationRow(
         instrument=line.instrument.id,
         symbol=line.instrument.symbol,
-        quantity=float(line.position.quantity),
+        quantity=float(line.quantity),
         price=float(terms.price),
         value=amounts.value / scale,
-        value_local=to_minor_exact(line.position.quantity * terms.price * terms.factor * local) / line.local_scale,
+        value_local=to_minor_exact(line.quantity * terms.price * terms.factor * local) / line.local_scale,
         day_pnl=amounts.day_pnl / scale,
         day_pnl_pct=percent_of_opening(amounts.day_pnl, amounts.value),
         unrealised_pnl=amounts.unrealised_pnl / scale,

@@ -1,8 +1,8 @@
 """Recompute a valuation from the very inputs that it names, and write down where a figure of it comes from.
 
-The positions are those of the valuation's `version`; prices, prior closes and rates are taken from the valuation,
-each float as the decimal number it is exactly. What comes out must be the figure that was shown; whether it is, is
-said (`matches`).
+The positions are those of the valuation's `version`, in the shares of when it was computed, as its prices and prior
+closes are; these and the rates are taken from the valuation, each float as the decimal number it is exactly. What comes
+out must be the figure that was shown; whether it is, is said (`matches`).
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, localcontext
+from fractions import Fraction
 from typing import Any
 
 from analytics.opening import lines_of_day
 from analytics.revaluation import PRECISION, Rates, Terms, revalue
+from analytics.splits import NO_SPLITS, Split, Splits
 from api.portfolio.formulas import (
     DIMENSIONS,
     PORTFOLIO_FORMULAS,
@@ -30,6 +32,7 @@ from db.instruments import Instrument
 from stream.messages import PortfolioPositions, Valuation, ValuationRow
 
 Shape = dict[str, Any]
+LARGEST_OLD = 10_000  # shares that become so many new ones
 RATIO_TOLERANCE = Decimal("1e-12")  # of a ratio of whole minor units, computed once in float64
 
 
@@ -83,11 +86,12 @@ def work(
     instruments: Mapping[str, Instrument],
     minor_units: Mapping[str, int],
     day_start_ns: int,
+    splits: Splits = NO_SPLITS,
 ) -> Worked:
     """Recompute a valuation in `Decimal`. Raises `MissingInput`."""
     rates = _rates(valuation, minor_units)
     shown = {row.instrument: row for row in valuation.rows}
-    lines = lines_of_day(record.positions, record.event_ns, day_start_ns)
+    lines = lines_of_day(record.positions, record.event_ns, day_start_ns, splits, valuation.computed_ns)
     try:
         terms = {row.instrument: _terms(row, instruments[row.symbol]) for row in valuation.rows}
         batch = revalue(valuation.base_currency, lines, terms, rates)
@@ -213,7 +217,7 @@ def _term_shape(name: str, formula: Formula, amounts: tuple[Decimal, Decimal]) -
 def row_shape(worked: Worked, row: WorkedRow, now_ns: int) -> Shape:
     """Return what a row is made of: quantity, price, prior close, rates, trades and cost, and its terms."""
     now, close = worked.valuation.rates.get(row.terms.currency, (1.0, 1.0))
-    quantity = row.line.quantity
+    quantity = row.held.quantity
     return {
         "symbol": row.shown.symbol,
         "name": row.instrument.name,
@@ -255,6 +259,15 @@ def position_shape(worked: Worked) -> Shape:
         "newestPriceAt": instant(valuation.event_ns),
         "positionsVersion": valuation.version,
         "positionsAt": instant(worked.record.event_ns),
+    }
+
+
+def split_shape(split: Split) -> Shape:
+    """Return a split for people and programs: `ratio` as in 2:1, new shares for old ones."""
+    return {
+        "exDate": split.ex_date,
+        "effectiveAt": instant(split.effective_ns),
+        "ratio": ":".join(map(str, Fraction(split.ratio).limit_denominator(LARGEST_OLD).as_integer_ratio())),
     }
 
 

@@ -13,6 +13,7 @@ import msgspec
 import structlog
 
 from analytics.returns import PeriodReturn
+from analytics.splits import Splits, create_splits
 from api.catalogue import Catalogue
 from api.errors import BadRequest, NotFound, Unavailable
 from api.portfolio.combine import Combined, combine
@@ -20,6 +21,7 @@ from api.portfolio.history import Past, read_past
 from api.portfolio.past import Difference, NotRebuilt, Rebuilt, rebuild
 from api.portfolio.performance import Today, performance
 from api.portfolio.rates import MissingRate, Rate, conversion, dollar_values
+from db.corporate_actions import splits as known_splits
 from db.live import LiveStore, StoredQuote
 from db.portfolios import PortfolioInfo, Viewer, visible_portfolio, visible_portfolios
 from db.postgres import acquire
@@ -89,7 +91,9 @@ class PortfolioReader:
             raise BadRequest("at: that is in the future.")
         portfolios = await self._portfolios(viewer, portfolio_id)
         await self._catalogue.refresh()
-        rebuilt = [self._rebuild(one) for one in await self._moments(portfolios, at)]
+        async with acquire(self._pool) as connection:
+            splits = create_splits(await known_splits(connection, at))
+        rebuilt = [self._rebuild(one, splits) for one in await self._moments(portfolios, at)]
         rates = rebuilt[0].rates
         present = self._together(
             portfolios,
@@ -141,9 +145,9 @@ class PortfolioReader:
             )
         return moments
 
-    def _rebuild(self, moment: Moment) -> Rebuilt:
+    def _rebuild(self, moment: Moment, splits: Splits) -> Rebuilt:
         try:
-            return rebuild(moment, self._catalogue.instruments.values(), self._catalogue.minor_units)
+            return rebuild(moment, self._catalogue.instruments.values(), self._catalogue.minor_units, splits)
         except NotRebuilt as error:
             raise NotFound(f"The portfolio cannot be shown as it was: {error}.") from error
 

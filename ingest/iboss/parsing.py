@@ -9,23 +9,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import TypeVar
 
 from lxml import etree
 
-from ingest.iboss.envelope import local_name
+from ingest.iboss.envelope import envelope_headers, local_name
 from ingest.iboss.errors import UnreadableAnswer
 from ingest.iboss.records import (
     AccountBooking,
     AccountPositions,
     AccountsPage,
     AccountVersion,
+    ActionsPage,
+    AnnouncedAction,
     IbossSession,
     PositionLine,
     PositionsPage,
     Refused,
+    TokenPlace,
     TransactionsPage,
 )
 
@@ -35,7 +38,9 @@ NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,2})?"
 CURRENCY = re.compile(r"[A-Z]{3}")
 TOKEN = re.compile(r"[a-z][a-z_]{0,31}")
 LARGEST = Decimal(10) ** 12  # what the narrowest numeric column of the ledger holds
+SMALLEST_RATIO = Decimal("0.000001")  # of a reverse split, and the largest of a split the other way round
 LONGEST_TEXT = 200
+LONGEST_TOKEN = 4096
 LONGEST_DESCRIPTION = 2000
 LARGEST_INTEGER = 2**31 - 1
 LARGEST_LONG = 2**63 - 1
@@ -103,6 +108,14 @@ class Fields:
         """Return a number, or None where it is absent, nil or empty."""
         return self.number(name) if self._texts.get(name) else None
 
+    def day(self, name: str) -> date:
+        """Return a calendar date; a zone behind it says nothing more."""
+        found = self.text(name)
+        try:
+            return date.fromisoformat(found[:10])
+        except ValueError:
+            raise UnreadableValue(f"{name} is {found!r}, not a date") from None
+
     def moment_ns(self, name: str) -> int:
         """Return a date and time in nanoseconds since the epoch; one without a zone is UTC, as IBOSS books."""
         found = self.text(name)
@@ -117,10 +130,14 @@ class Fields:
         return (elapsed.days * 86_400 + elapsed.seconds) * 1_000_000_000 + elapsed.microseconds * 1_000
 
 
-def parse_session(answer: etree._Element) -> IbossSession:
-    """Read the answer of Authenticate; raises `UnreadableAnswer`."""
-    fields = Fields(answer)
-    return _required(lambda: IbossSession(fields.text("SessionToken", 4096), _expiry_s(fields)))
+def parse_session(answer: etree._Element, place: TokenPlace) -> IbossSession:
+    """Read the answer of Authenticate, whose token stands at `place`; raises `UnreadableAnswer`."""
+    home = [answer] if place.header is None else envelope_headers(answer)
+    found = (one for root in home for one in root.iter() if local_name(one) == place.name)
+    token = next(filter(None, map(_text, found)), "")
+    if not token or len(token) > LONGEST_TOKEN:
+        raise UnreadableAnswer(f"{place.name} is absent, or longer than {LONGEST_TOKEN} characters")
+    return IbossSession(token, _required(lambda: _expiry_s(Fields(answer))))
 
 
 def parse_accounts(answer: etree._Element) -> AccountsPage:
@@ -145,6 +162,34 @@ def parse_transactions(answer: etree._Element) -> TransactionsPage:
     cursor = _required(lambda: fields.text("NextCursor"))
     more = _required(lambda: fields.form("More", re.compile("true|false|1|0")))
     return TransactionsPage(bookings, refused, cursor, more in ("true", "1"))
+
+
+def parse_actions(answer: etree._Element) -> ActionsPage:
+    """Read a page of GetCorporateActions, setting aside actions that cannot be read, or are of a kind unknown here.
+
+    Raises `UnreadableAnswer` where it does not say how to continue.
+    """
+    actions, refused = _each(answer, "CorporateAction", "GetCorporateActions", _action)
+    fields = Fields(answer)
+    changed_after = _required(lambda: fields.integer("NextChangedAfter", LARGEST_LONG))
+    more = _required(lambda: fields.form("More", re.compile("true|false|1|0")))
+    return ActionsPage(actions, refused, changed_after, more in ("true", "1"))
+
+
+def _action(fields: Fields) -> AnnouncedAction:
+    ratio = fields.number("Ratio")
+    if not SMALLEST_RATIO <= ratio <= 1 / SMALLEST_RATIO:
+        raise UnreadableValue(f"Ratio is {ratio}, not between {SMALLEST_RATIO} and {1 / SMALLEST_RATIO:f}")
+    return AnnouncedAction(
+        fields.text("Reference"),
+        fields.integer("Version", LARGEST_INTEGER),
+        fields.text("Symbol"),
+        fields.form("Kind", re.compile("split")),  # the others change prices in ways that we do not follow
+        fields.day("ExDate"),
+        fields.moment_ns("EffectiveAt"),
+        ratio,
+        etree.tostring(fields.element, with_tail=False),
+    )
 
 
 def _account(fields: Fields) -> AccountVersion:
@@ -235,8 +280,9 @@ def _each(
     return tuple(found), tuple(refused)
 
 
-def _expiry_s(fields: Fields) -> int:
-    return fields.integer("ExpiresInSeconds", LARGEST_INTEGER)
+def _expiry_s(fields: Fields) -> int | None:
+    name = "ExpiresInSeconds"
+    return fields.integer(name, LARGEST_INTEGER) if fields.optional_text(name) else None
 
 
 def _required(read: Callable[[], R]) -> R:

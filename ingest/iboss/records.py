@@ -3,15 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPlace:
+    """Say where a message holds the token of a session: in element `name`, in the body or in a header.
+
+    `header` is what the contract calls that header, None for the body; `within` is the name that a request gives to
+    the element inside it, None where the header itself is the token.
+    """
+
+    name: str
+    header: str | None = None
+    within: str | None = None
+
+    def arguments(self, token: str) -> dict[str, Any]:
+        """Return what to add to a request."""
+        if self.header is None:
+            return {self.name: token}
+        return {"_soapheaders": {self.header: token if self.within is None else {self.within: token}}}
 
 
 @dataclass(frozen=True, slots=True)
 class IbossSession:
-    """Hold a session; the token stays out of reprs."""
+    """Hold a session; the token stays out of reprs. `expires_in_s` is None where IBOSS does not say."""
 
     token: str
-    expires_in_s: int
+    expires_in_s: int | None
 
     def __repr__(self) -> str:
         return f"IbossSession(token='***', expires_in_s={self.expires_in_s})"
@@ -83,6 +104,20 @@ class AccountBooking:
 
 
 @dataclass(frozen=True, slots=True)
+class AnnouncedAction:
+    """Hold what a company does to its shares; `ratio` is new ones for one old, `raw` the answer's own XML."""
+
+    reference: str
+    version: int
+    symbol: str
+    kind: str
+    ex_date: date
+    effective_ns: int
+    ratio: Decimal
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """Hold one part of an answer that cannot be used; `reason` is a stable word, `detail` is for people.
 
@@ -120,4 +155,14 @@ class TransactionsPage:
     bookings: tuple[AccountBooking, ...]
     refused: tuple[Refused, ...]
     cursor: str
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ActionsPage:
+    """Hold corporate actions in the order of change; `changed_after` continues after them, `more` says at once."""
+
+    actions: tuple[AnnouncedAction, ...]
+    refused: tuple[Refused, ...]
+    changed_after: int
     more: bool

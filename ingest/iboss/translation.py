@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from db.corporate_actions import CorporateAction
 from ingest.iboss.directory import Directory
-from ingest.iboss.records import AccountBooking, AccountPositions, Refused
+from ingest.iboss.outbox import moment_of
+from ingest.iboss.records import AccountBooking, AccountPositions, AnnouncedAction, Refused
 from stream.messages import Booking, PortfolioPositions, Position
 
 SOURCE = "iboss"
@@ -76,6 +78,24 @@ def translate_booking(found: AccountBooking, directory: Directory, received_ns: 
         price=found.price,
         description=found.description,
         rate_to_base=found.rate_to_base,
+    )
+
+
+def translate_action(found: AnnouncedAction, directory: Directory) -> CorporateAction | Refused:
+    """Return the action on our instrument, or why it is refused."""
+    identity = f"{found.reference}/{found.version}"
+    if found.symbol not in directory.instruments:
+        detail = f"{found.reference} is a {found.kind} of {found.symbol}"
+        return Refused("GetCorporateActions", identity, "unknown_instrument", detail, found.raw)
+    return CorporateAction(
+        source=SOURCE,
+        reference=found.reference,
+        version=found.version,
+        instrument_id=directory.instruments[found.symbol],
+        kind=found.kind,
+        ex_date=found.ex_date,
+        effective_at=moment_of(found.effective_ns),
+        ratio=found.ratio,
     )
 
 

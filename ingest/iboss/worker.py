@@ -13,6 +13,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Protocol
 
@@ -20,9 +21,11 @@ import asyncpg
 import msgspec
 from aiokafka.errors import KafkaError
 
+from db.leases import Fence
 from db.live import LiveStore
 from db.postgres import DATABASE_AWAY
 from ingest.iboss.client import MAX_ACCOUNTS_A_CALL, IbossAddress, open_iboss
+from ingest.iboss.corporate_actions import ActionReader
 from ingest.iboss.directory import Directory
 from ingest.iboss.errors import (
     AccessDenied,
@@ -30,21 +33,30 @@ from ingest.iboss.errors import (
     IbossError,
     PasswordExpired,
     QuotaExceeded,
+    SessionExpired,
     SourceUnavailable,
     UnreadableAnswer,
 )
+from ingest.iboss.guard import CallGuard
 from ingest.iboss.health import IbossHealth
 from ingest.iboss.ledger_store import POISON, LedgerStore, ledger_booking, position_set
 from ingest.iboss.outbox import Outbox
+from ingest.iboss.pages import BookingPages
+from ingest.iboss.progress import Progress
+from ingest.iboss.reconciliation import Reconciler, reconcile_nightly
 from ingest.iboss.records import AccountsPage, AccountVersion, PositionsPage, Refused, TransactionsPage
 from ingest.iboss.translation import translate_booking, translate_positions
 from stream.kafka import open_producer
 from stream.messages import Booking, PortfolioPositions, encode_message
 
 POLL_SECONDS = 2.0
+RECONCILE_HOUR = 2  # of UTC: between the close of New York and the opening of Tokyo
 FULL_LISTING_EVERY_S = 60.0  # finds what was refused before and can be used now, and new portfolios of ours
 LONGEST_BACK_OFF_S = 10.0
-REFUSED_CREDENTIALS_WAIT_S = 60.0  # slower than any lock-out rule counts failed logins
+LASTING = (CredentialsRefused, PasswordExpired, AccessDenied, SessionExpired)  # the next poll will not mend these
+LASTING_WAIT_S = 60.0  # how often signing in may be tried is decided by `ingest.iboss.sign_ins`
+CAUGHT_UP_EVERY_S = 10.0
+MOST_ACCOUNT_PAGES = 1000  # of a thousand accounts
 LASTED_S = 60.0  # connections that held this long were not part of the failures before
 REMEMBERED_REFUSALS = 10_000
 
@@ -52,7 +64,10 @@ REMEMBERED_REFUSALS = 10_000
 class IbossSource(Protocol):
     """Describe what the worker asks of IBOSS; `ingest.iboss.client.IbossClient` is one."""
 
-    last_call_s: float
+    @property
+    def last_call_s(self) -> float:
+        """Return how long the newest call took."""
+        ...
 
     async def accounts(
         self, changed_after: int | None = None, after: str | None = None, limit: int = 1000
@@ -72,8 +87,19 @@ class IbossSource(Protocol):
 class IbossWorker:
     """Read IBOSS round by round and remember how far, in memory, behind what the ledger has."""
 
-    def __init__(self, source: IbossSource, store: LedgerStore, outbox: Outbox, health: IbossHealth) -> None:
+    def __init__(
+        self,
+        source: IbossSource,
+        store: LedgerStore,
+        outbox: Outbox,
+        health: IbossHealth,
+        actions: ActionReader | None = None,
+        progress: Progress | None = None,
+    ) -> None:
         self._source = source
+        self._progress = progress or Progress()
+        self._write_caught_up_at_s = 0.0
+        self._actions = actions
         self._store = store
         self._outbox = outbox
         self._health = health
@@ -106,16 +132,19 @@ class IbossWorker:
         """Read what is new until nothing more is, and publish it; first what an earlier process left behind."""
         await self._outbox.publish()
         directory = await self._current_directory()
-        listed = await self._list_accounts()
+        listed = await self._list_accounts(directory)
         waiting = deque(self._chunks(await self._changed(listed, directory)))
-        more = True
-        while waiting or more:
+        if self._actions is not None:  # before the positions, so that a split is known when they are in new shares
+            await self._actions.poll(directory, self._refuse)
+        pages = BookingPages(self._cursor)
+        while waiting or pages.more:
             positions = await self._read_positions(waiting.popleft()) if waiting else PositionsPage((), ())
-            page = await self._read_transactions() if not waiting else None
+            page = pages.take(await self._source.transactions(self._cursor)) if not waiting else None
             await self._keep(positions, page, directory)
-            more = page is None or page.more
         versions = [one.version for one in listed]
         self._listed_version = max([*versions, self._listed_version or 0])
+        if pages.at_end:
+            await self._note_caught_up()
 
     async def _current_directory(self) -> Directory:
         now_s = time.monotonic()
@@ -129,18 +158,26 @@ class IbossWorker:
         self._list_all_at_s = now_s + FULL_LISTING_EVERY_S
         return directory
 
-    async def _list_accounts(self) -> list[AccountVersion]:
-        accounts: list[AccountVersion] = []
-        after = None
+    async def _list_accounts(self, directory: Directory) -> list[AccountVersion]:
+        """Return the accounts that changed since the last list, or all; each once, whatever pages repeat."""
+        whole = self._listed_version is None
+        accounts: dict[str, AccountVersion] = {}
+        unreadable: set[str] = set()  # listed all the same
+        places: list[str | None] = [None]
         while True:
-            page = await self._source.accounts(self._listed_version, after)
+            page = await self._source.accounts(self._listed_version, places[-1])
             await self._refuse(page.refused)
-            accounts += page.accounts
+            accounts.update({one.account_id: one for one in page.accounts})
+            unreadable |= {one.identity.partition("/")[0] for one in page.refused}
             if page.next is None:
-                return accounts
-            if page.next == after:
-                raise UnreadableAnswer("the pages of GetAccounts do not advance")
-            after = page.next
+                break
+            if page.next in places or len(places) == MOST_ACCOUNT_PAGES:
+                raise UnreadableAnswer("the pages of GetAccounts repeat or do not end")
+            places.append(page.next)
+        if whole:
+            self._progress.listed = frozenset(accounts) | unreadable
+            self._progress.known = {account: one.id for account, one in directory.portfolios.items()}
+        return list(accounts.values())
 
     async def _changed(self, listed: Iterable[AccountVersion], directory: Directory) -> list[str]:
         newer = [one for one in listed if one.version > self._versions.get(one.account_id, -1)]
@@ -160,11 +197,13 @@ class IbossWorker:
         first, second = await self._read_positions(accounts[:middle]), await self._read_positions(accounts[middle:])
         return PositionsPage(first.portfolios + second.portfolios, first.refused + second.refused)
 
-    async def _read_transactions(self) -> TransactionsPage:
-        page = await self._source.transactions(self._cursor)
-        if page.more and page.cursor == self._cursor:
-            raise UnreadableAnswer("more bookings are announced, but the cursor does not advance")
-        return page
+    async def _note_caught_up(self) -> None:
+        """Write down now and then that there was nothing more to read, for whoever reconciles."""
+        now_s = time.monotonic()
+        if now_s >= self._write_caught_up_at_s:
+            await self._store.note_caught_up(datetime.now(UTC))
+            self._write_caught_up_at_s = now_s + CAUGHT_UP_EVERY_S
+        self._progress.caught_up.set()
 
     async def _keep(self, found: PositionsPage, page: TransactionsPage | None, directory: Directory) -> None:
         received_ns = time.time_ns()
@@ -174,12 +213,14 @@ class IbossWorker:
         await self._refuse([*refused, *found.refused, *(page.refused if page else ())])
         positions = self._news([one for one in sets if isinstance(one, PortfolioPositions)])
         bookings = [one for one in entries if isinstance(one, Booking)]
-        moved = page.cursor if page and (page.bookings or page.refused) else None
+        moved = page.cursor if page and (page.bookings or page.refused or page.more) else None
         await self._store_all(positions, bookings, moved)
         self._remember([one for one in sets if isinstance(one, PortfolioPositions)], directory)
         self._cursor = moved or self._cursor
         await self._outbox.publish()
-        self._health.succeeded(f"{self._source.last_call_s * 1000:.0f} ms, {len(directory.portfolios)} portfolios")
+        trouble = f"; {self._actions.trouble}" if self._actions is not None and self._actions.trouble else ""
+        answered = f"{self._source.last_call_s * 1000:.0f} ms, {len(directory.portfolios)} portfolios"
+        self._health.succeeded(answered + trouble)
 
     async def _store_all(
         self, positions: Sequence[PortfolioPositions], bookings: Sequence[Booking], cursor: str | None
@@ -219,38 +260,49 @@ class IbossWorker:
 
 def back_off(failures: int, error: BaseException) -> float:
     """Return the seconds to wait after so many failures in a row: doubling, with jitter, or what IBOSS asked for."""
-    if isinstance(error, CredentialsRefused | PasswordExpired):
-        return REFUSED_CREDENTIALS_WAIT_S
+    if isinstance(error, LASTING):
+        return LASTING_WAIT_S
     jitter = random.uniform(0.5, 1.0)  # noqa: S311  spreads load, keeps no secret
     wait_s = min(LONGEST_BACK_OFF_S, 0.5 * 2.0 ** min(failures, 10)) * jitter
     asked_s = error.retry_after_s if isinstance(error, QuotaExceeded | SourceUnavailable) else None
-    return max(wait_s, min(asked_s or 0.0, REFUSED_CREDENTIALS_WAIT_S))
+    return max(wait_s, asked_s or 0.0)
 
 
 async def run_iboss(
-    address: IbossAddress, pool: asyncpg.Pool, live: LiveStore, servers: str, poll_seconds: float = POLL_SECONDS
+    address: IbossAddress,
+    pool: asyncpg.Pool,
+    live: LiveStore,
+    servers: str,
+    poll_seconds: float = POLL_SECONDS,
+    fence: Fence | None = None,
+    reconcile_hour: int = RECONCILE_HOUR,
 ) -> None:
-    """Run until cancelled, through any absence of IBOSS, PostgreSQL, Kafka and Redis."""
-    health = IbossHealth(live)
+    """Run until cancelled, through any absence of IBOSS, PostgreSQL, Kafka and Redis.
+
+    With a fence, only as long as nobody else leads the source: then `db.leases.LeaseLost` is raised, in a group.
+    """
+    guard, progress = CallGuard(), Progress()
+    health = IbossHealth(live, guard)
+    nightly = reconcile_nightly(Reconciler(pool, fence), progress, health.reconciled, reconcile_hour)
     failures = 0
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(health.run(), name="iboss health")
+        tasks.create_task(nightly, name="reconciliation")
         while True:
             began_s = time.monotonic()
             try:
-                await _poll_with_new_connections(address, pool, health, servers, poll_seconds)
+                async with (
+                    open_producer(servers, "ingest-iboss") as producer,
+                    open_iboss(address, None, guard) as client,
+                ):
+                    store = LedgerStore(pool, fence)
+                    actions = ActionReader(client, store)
+                    worker = IbossWorker(client, store, Outbox(pool, producer), health, actions, progress)
+                    await worker.run(poll_seconds)
             except (KafkaError, IbossError, *DATABASE_AWAY) as error:
                 failures = 1 if time.monotonic() > began_s + LASTED_S else failures + 1
                 health.failed(error)
                 await asyncio.sleep(back_off(failures, error))
-
-
-async def _poll_with_new_connections(
-    address: IbossAddress, pool: asyncpg.Pool, health: IbossHealth, servers: str, poll_seconds: float
-) -> None:
-    async with open_producer(servers, "ingest-iboss") as producer, open_iboss(address) as client:
-        worker = IbossWorker(client, LedgerStore(pool), Outbox(pool, producer), health)
-        await worker.run(poll_seconds)
 
 
 def _content(positions: PortfolioPositions) -> bytes:

@@ -178,6 +178,7 @@ class AlpacaDecoder:
         self._left_out = tuple(left_out)
         self._wishes: list[Wish] = []
         self._fresh: tuple[str, ...] = ()
+        self._signed_in = False
 
     def decode(self, frame: str | bytes, received_ns: int) -> Sequence[Event]:  # noqa: ARG002 - the records carry times
         """Return what a frame says; one bad record of an array costs only itself."""
@@ -185,7 +186,8 @@ class AlpacaDecoder:
             records = _frame.decode(frame)
         except UNREADABLE:
             return self._decode_parts(frame)
-        return [_READERS[type(record)](self, record) for record in records] + self._begun()
+        told = [_READERS[type(record)](self, record) for record in records]
+        return told + self._begun() if self._fresh else told
 
     def fetched(self, wish: Fetch, body: bytes, received_ns: int) -> Sequence[Event]:  # noqa: ARG002 - it asks for none
         """Return nothing: this decoder fetches no documents."""
@@ -239,11 +241,14 @@ class AlpacaDecoder:
         if record.msg == "connected":
             self._wishes.append(self._sign_in())
         elif record.msg == "authenticated":
+            self._signed_in = True
             self._wishes.append(self._subscribe())
         return Notice(clean(record.msg))
 
     def _read_error(self, record: ErrorRecord) -> Event:
-        return Complaint(f"alpaca: {record.code} {clean(record.msg)}", record.code in LASTING)
+        # Who is not signed in hears nothing more on this connection, whatever the reason.
+        lasting = record.code in LASTING or not self._signed_in
+        return Complaint(f"alpaca: {record.code} {clean(record.msg)}", lasting)
 
     def _read_subscription(self, record: SubscriptionRecord) -> Event:
         self._fresh = tuple(dict.fromkeys((*record.quotes, *record.trades)))

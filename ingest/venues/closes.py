@@ -149,20 +149,20 @@ class BinanceCloses:
 
 
 class AlpacaCloses:
-    """Ask Alpaca for bars of a day of the venue's plan, page by page."""
+    """Ask Alpaca for bars of a day, page by page: of all exchanges, which every plan may once a day is over."""
 
     label = "Alpaca daily closes"
 
     def __init__(self, venue: Alpaca) -> None:
         keys = venue.keys
         self._address = _documents(venue.url(()), ALPACA_HOSTS)
-        self._feed = "iex" if venue.plan == "iex" else "sip"
         self._headers = {"APCA-API-KEY-ID": keys.alpaca_key_id, "APCA-API-SECRET-KEY": keys.alpaca_secret_key}
 
     def requests(self, symbols: Sequence[str], since: date, until: date) -> Sequence[Request]:
         """Return the first page for each fifty symbols."""
-        asked = {"timeframe": "1Day", "adjustment": "raw", "feed": self._feed, "limit": str(BARS), "sort": "asc"}
-        asked |= {"start": since.isoformat(), "end": (until - DAY).isoformat()}
+        asked = {"timeframe": "1Day", "adjustment": "raw", "feed": "sip", "limit": str(BARS), "sort": "asc"}
+        # A bar is of midnight in New York, four or five in UTC. The newest quarter of an hour is not for every plan.
+        asked |= {"start": f"{since.isoformat()}T00:00:00Z", "end": f"{(until - DAY).isoformat()}T12:00:00Z"}
         batches = [tuple(symbols[at : at + BAR_SYMBOLS]) for at in range(0, len(symbols), BAR_SYMBOLS)]
         return [self._request(batch, asked | {"symbols": ",".join(batch)}) for batch in batches]
 

@@ -112,8 +112,8 @@ class ExchangeReader:
 
     def __init__(self, products: Products) -> None:
         self._products = products
+        self._change = products.change
         self._readers: dict[type, Callable[..., Sequence[Event]]] = {
-            ChangesRecord: self._read_changes,
             SnapshotRecord: self._read_snapshot,
             TickerRecord: self._read_ticker,
             MatchRecord: self._read_match,
@@ -127,6 +127,8 @@ class ExchangeReader:
         """Return what a frame says, None where it is of the other protocol."""
         try:
             record = _records.decode(frame)
+            if type(record) is ChangesRecord:  # nearly all that comes
+                return self._change(record.product_id, record.changes, record.time, now_ns)
             return self._readers[type(record)](record, now_ns)
         except UNREADABLE as error:
             return self._read_other(frame, error, now_ns)
@@ -160,9 +162,6 @@ class ExchangeReader:
         except ValueError:  # there are too many, which the refusal has said
             return []
         return [self._products.lost(product, "a record of the book could not be read", now_ns)]
-
-    def _read_changes(self, record: ChangesRecord, now_ns: int) -> Sequence[Event]:
-        return self._products.change(record.product_id, record.changes, record.time, now_ns)
 
     def _read_snapshot(self, record: SnapshotRecord, _now_ns: int) -> Sequence[Event]:
         return self._products.load(record.product_id, record.bids, record.asks, record.time)

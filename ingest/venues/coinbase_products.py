@@ -118,13 +118,14 @@ class Products:
         self, symbol: str, changes: Sequence[tuple[str, float, float]], time: str, now_ns: int
     ) -> Sequence[Event]:
         """Return what changes of a book say: a quote where its top is another one; sides are `buy` and `sell`."""
-        product = self.find(symbol)
+        product = self._products.get(symbol) or self.find(symbol)
         book = product.book
         if book is None:
             if product.waiting:
                 return ()
             return [self.lost(product, "changes of a book came before its snapshot", now_ns)]
-        if _before(time, product.time):
+        newest = product.time
+        if (time < newest or len(time) != len(newest)) and _before(time, newest):
             return [self.lost(product, "a change of the book came after a newer one", now_ns)]
         product.time = time
         if not book.change(changes, product.top):
@@ -206,7 +207,5 @@ def _quote(symbol: str, top: Top, event_ns: int) -> Quote:
 
 
 def _before(time: str, newest: str) -> bool:
-    """Say whether a time is before another; the venue writes them alike, so their letters nearly always tell."""
-    if len(time) == len(newest):
-        return time < newest
+    """Say whether a time is before another; texts of one length are compared by their letters before this is asked."""
     return bool(newest) and parse_rfc3339(time) < parse_rfc3339(newest)

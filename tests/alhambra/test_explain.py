@@ -17,7 +17,11 @@ ROW: dict[str, Any] = {
     "quantity": "10",
     "factor": "1",
     "price": {"value": "150.125", "at": "2026-11-20T15:00:00Z", "ageMs": 4100, "state": "live", "source": "simulated"},
-    "priorClose": {"value": "148", "date": "2026-11-19"},
+    "priorClose": {
+        "value": "148",
+        "date": "2026-11-19",
+        "splits": [{"exDate": "2026-11-20", "effectiveAt": "2026-11-20T08:00:00.000+00:00", "ratio": "1:25"}],
+    },
     "rate": {"now": 1.0, "atClose": 1.0},
     "openingQuantity": "8",
     "traded": {
@@ -95,7 +99,7 @@ def test_the_tree_names_formula_inputs_bookings_and_lots() -> None:
         "valuation 3/41",
         "+ 1501.25 - 1184 - 298 = 19.25",
         "150.125 (live, 4.1 s old, from simulated)",
-        "prior close 148 of 2026-11-19",
+        "prior close 148 of 2026-11-19, adjusted for the split 1:25 of 2026-11-20",
         "buy b7",
         "lot b1",
         "bookings are missing",

@@ -25,11 +25,17 @@ from fakes_iboss import (
 )
 from lxml import etree
 
+from alhambra.bank.bank import create_bank
+from alhambra.bank.people import SERVICE_USER
+from alhambra.iboss_sim.controls import SplitOrder
 from alhambra.iboss_sim.ledger import Ledger, create_ledger, open_ledger
+from alhambra.iboss_sim.splits import SplitDesk, find_ex_date
 from alhambra.iboss_sim.trading import TradingDesk, quoted_price, rate_between
 from db.live import LiveStore, create_redis
-from ingest.iboss.client import open_iboss
+from ingest.iboss.client import IbossClient, open_iboss
 from ingest.iboss.contract import packaged_wsdl
+from ingest.iboss.outbox import moment_of
+from ingest.iboss.records import PositionLine
 
 NOON = datetime(2026, 3, 3, 12, tzinfo=UTC)
 LOGIN = f"<Authenticate><Username>{SERVICE.username}</Username><Password>{SERVICE.password}</Password></Authenticate>"
@@ -222,7 +228,7 @@ def test_trading_dates_that_have_run_out_are_added_on_opening(tmp_path: Path) ->
 async def test_a_split_by_order_changes_every_holding_and_its_value_only_by_the_price(tmp_path: Path) -> None:
     async with open_simulator(tmp_path, now=lambda: NOON) as simulator:
         await simulator.trade("IB2", "IBM", "-13", "100")
-        await simulator.control(split={"symbol": "IBM", "ratio": "4"})
+        await simulator.control(split={"symbol": "IBM", "ratio": "4", "in_seconds": 0})
         async with open_iboss(simulator.address(), QUICK) as client:
             found = (await client.positions(["IB1", "IB2", "IB3"])).portfolios
             booked = (await client.transactions("s7")).bookings
@@ -246,6 +252,61 @@ async def test_a_split_that_cannot_be_is_refused(simulator: Simulator, order: tu
     split = dict(zip(("symbol", "ratio"), order, strict=True))
     answer = await simulator.http.post(f"{simulator.url}/control", json={"split": split})
     assert answer.status_code == 400
+
+
+async def test_a_split_is_announced_and_booked_as_of_its_moment_once(tmp_path: Path) -> None:
+    clock = {"now": NOON}
+    async with open_simulator(tmp_path, now=lambda: clock["now"]) as simulator:
+        reference = (await simulator.control(split={"symbol": "IBM", "ratio": "4", "in_seconds": 60}))["reference"]
+        async with open_iboss(simulator.address(), QUICK) as client:
+            page = await client.corporate_actions()
+            (found,) = page.actions
+            assert (found.reference, found.version, found.symbol, found.ratio) == (reference, 1, "IBM", 4)
+            assert (found.ex_date, moment_of(found.effective_ns)) == (NOON.date(), NOON + timedelta(seconds=60))
+            assert (page.more, (await client.corporate_actions(page.changed_after)).actions) == (False, ())
+            assert [one.quantity for one in await held(client)] == [10, 10, 10]
+            clock["now"] = NOON + timedelta(seconds=75)
+            assert [one.quantity for one in await held(client)] == [40, 40, 40]
+            assert [one.quantity for one in await held(client)] == [40, 40, 40]
+            booked = (await client.transactions("s6")).bookings
+    assert [moment_of(one.booked_ns) for one in booked] == 3 * [NOON + timedelta(seconds=60)]
+
+
+def test_a_split_whose_booking_was_broken_off_is_not_booked_twice(ledger: Ledger) -> None:
+    desk = SplitDesk(ledger, lambda: NOON)
+    reference = desk.announce(SplitOrder("IBM", "4", 0))
+    ledger._connection.execute("update splits set booked = 0 where reference = ?", (reference,))
+    ledger._connection.execute("delete from bookings where reference = ?", (f"{reference}-IB3",))
+    assert ledger.holders("IBM") == {"IB1": 40, "IB2": 40, "IB3": 10}
+    desk.book_due()
+    assert ledger.holders("IBM") == {"IB1": 40, "IB2": 40, "IB3": 40}
+
+
+async def held(client: IbossClient) -> list[PositionLine]:
+    """Return what the three accounts hold of the share."""
+    found = (await client.positions(["IB1", "IB2", "IB3"])).portfolios
+    return [line for one in found for line in one.lines if line.symbol == "IBM"]
+
+
+async def test_the_splits_of_the_demonstration_are_listed_page_by_page(tmp_path: Path) -> None:
+    async with (
+        open_simulator(tmp_path, create_bank(date(2026, 11, 20), 2)) as simulator,
+        open_iboss(simulator.address(SERVICE_USER), QUICK) as client,
+    ):
+        first = await client.corporate_actions(limit=1)
+        second = await client.corporate_actions(first.changed_after, limit=1)
+    assert (first.more, second.more) == (True, False)
+    assert [(one.symbol, one.ratio) for one in (*first.actions, *second.actions)] == [
+        ("ATEC", 2),
+        ("GE", Decimal("0.125")),
+    ]
+
+
+def test_the_ex_date_is_that_of_the_first_close_after_it() -> None:
+    friday = datetime(2026, 11, 20, tzinfo=UTC)
+    assert find_ex_date("XNYS", friday.replace(hour=15)) == friday.date()
+    assert find_ex_date("XNYS", friday.replace(hour=22)) == date(2026, 11, 23)
+    assert find_ex_date(None, friday.replace(hour=22)) == friday.date()
 
 
 async def test_rates_of_bookings_and_what_moved_in_base_currency_are_answered(tmp_path: Path) -> None:

@@ -11,7 +11,9 @@ import pytest
 from books import MINOR_UNITS, SPECS, quotes
 from fakes_stream import SmallBank, open_small_bank
 
+from analytics.splits import create_splits
 from api.portfolio.past import NotRebuilt, nanoseconds, rebuild
+from db.corporate_actions import CorporateAction, insert_actions, splits
 from db.epochs import take_epochs
 from db.instruments import instruments
 from db.ledger import PositionSet, store
@@ -120,3 +122,33 @@ async def test_each_worker_is_held_to_its_own_prices(postgres_url: str) -> None:
         moments = [await read_moment(connection, one, MINUTE + timedelta(minutes=1)) for one in found]
     rebuilt = [rebuild(moment, known, MINOR_UNITS) for moment in moments if moment is not None]
     assert [(one.valuation.rows[0].price, one.differences) for one in rebuilt] == [(155.0, ()), (156.0, ())]
+
+
+async def test_minutes_of_before_and_after_a_split_are_rebuilt_in_their_own_shares(postgres_url: str) -> None:
+    effective = MINUTE + timedelta(seconds=30)
+    split = CorporateAction("iboss", "A", 1, 3, "split", MINUTE.date(), effective, Decimal("0.04"))
+    async with open_small_bank(postgres_url) as bank, bank.pool.acquire() as connection:
+        for spec in QUOTED:
+            await bank.add_close(spec.id, MINUTE.date() - timedelta(days=1), spec.prior_close)
+        await insert_actions(connection, [split])
+        await take_epochs(connection, POSITIONS_TOPIC, [0], "this")
+        portfolio = await bank.add_portfolio("CHF")
+        await bank.book(portfolio, "CHF", 1, (3, "250"), (2, "1000"), event_ns=NOW_NS - 1000)
+        processor, days = await restore_days(connection, NOW_NS)
+        processor.apply_positions(bank.records[portfolio], 0, 1)
+        processor.apply_quotes(quotes((3, 151.0), event_ns=NOW_NS), NOW_NS)
+        recorder = Recorder(bank.pool, processor, {0: 1}, 1, days)
+        for minutes in (0, 1):
+            processor.revalue(NOW_NS + minutes * 60 * 10**9)
+            recorder.keep(MINUTE + timedelta(minutes=minutes - 1))
+            await recorder.write()
+        moments = [await read_moment(connection, UUID(portfolio), MINUTE + timedelta(minutes=one)) for one in (0, 1)]
+        known, all_splits = await instruments(connection), create_splits(await splits(connection))
+    found = [rebuild(moment, known, MINOR_UNITS, all_splits) for moment in moments if moment is not None]
+    rows = [one.valuation.rows[0] for one in found]
+    assert [(one.quantity, one.price, round(one.prior_close, 6)) for one in rows] == [
+        (250.0, 151.0, 150.0),
+        (10.0, 3775.0, 3750.0),
+    ]
+    assert [one.differences for one in found] == [(), ()]
+    assert rows[0].day_pnl == rows[1].day_pnl != 0.0

@@ -17,6 +17,7 @@ import pytest
 from fakes_api import Cast, SignIn, publish
 
 from api.portfolio.formulas import DIMENSIONS, PORTFOLIO_FORMULAS, ROW_FORMULAS
+from db.corporate_actions import CorporateAction, insert_actions
 from db.live import LiveStore
 from stream.messages import PortfolioPositions, Position, Valuation, ValuationRow, encode_message
 
@@ -225,7 +226,8 @@ async def test_a_row_names_prices_rates_bookings_and_lots(asked: Asked) -> None:
     row = (await asked.figure("unrealised_pnl", "AAPL"))["rows"][0]
     assert row["price"]["value"] == "150.125"
     assert row["price"]["ageMs"] >= 4000
-    assert row["priorClose"] == {"value": "148", "date": (NOW.date() - timedelta(days=1)).isoformat()}
+    yesterday = (NOW.date() - timedelta(days=1)).isoformat()
+    assert row["priorClose"] == {"value": "148", "date": yesterday, "splits": []}
     assert [one["reference"] for one in row["traded"]["bookings"]] == ["new"]
     assert [(one["reference"], one["quantity"], one["cost"]) for one in row["cost"]["lots"]] == [
         ("old", "8", "902"),
@@ -242,8 +244,36 @@ async def test_lots_that_are_not_all_of_what_is_held_say_so(asked: Asked) -> Non
 
 async def test_a_close_that_nobody_knows_has_no_date(asked: Asked) -> None:
     row = (await asked.figure("value", "NESN"))["rows"][0]
-    assert row["priorClose"] == {"value": "98", "date": None}
+    assert row["priorClose"] == {"value": "98", "date": None, "splits": []}
     assert row["rate"] == {"now": 1.25, "atClose": 1.2}
+
+
+async def test_over_a_split_the_figures_are_the_same_and_say_what_was_adjusted(
+    asked: Asked, store: LiveStore, ledger: UUID, module_postgres_url: str
+) -> None:
+    """8 at the close of 148 are 16 at 74: the record is of after the split, and so is the price."""
+    effective, ex_date = NOW - timedelta(microseconds=1), NOW.date()
+    found = worked_valuation(ledger)
+    rows = [msgspec.structs.replace(one, prior_close=74.0) if one.symbol == "AAPL" else one for one in found.rows]
+    await publish(store, msgspec.structs.replace(found, rows=rows))
+    connection = await asyncpg.connect(module_postgres_url)
+    try:
+        await insert_actions(connection, [CorporateAction("iboss", "S", 1, 1, "split", ex_date, effective, Decimal(2))])
+        figure = await asked.figure("day_pnl", "AAPL")
+        total = await asked.figure("day_pnl")
+    finally:
+        await connection.execute("delete from corporate_actions")
+        await connection.close()
+    assert (figure["shown"], figure["matches"], total["matches"]) == (19.25, True, True)
+    row = figure["rows"][0]
+    assert (row["quantity"], row["openingQuantity"]) == ("10", "16")
+    assert row["priorClose"] == {
+        "value": "74",
+        "date": (ex_date - timedelta(days=1)).isoformat(),
+        "splits": [
+            {"exDate": ex_date.isoformat(), "effectiveAt": effective.isoformat(timespec="milliseconds"), "ratio": "2:1"}
+        ],
+    }
 
 
 async def test_the_price_names_its_feed(asked: Asked, store: LiveStore) -> None:

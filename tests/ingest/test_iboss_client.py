@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from fakes_iboss import API_KEY, CLIENT, QUICK, SERVICE, Simulator, envelope, open_http, open_simulator
-from starlette.applications import Starlette
+from fakes_iboss import API_KEY, CLIENT, QUICK, SERVICE, Simulator, envelope, open_service, open_simulator
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from alhambra.bank.model import IbossUser
 from ingest.iboss import errors
 from ingest.iboss.client import IbossAddress, Retries, open_iboss
-from ingest.iboss.contract import create_service
+from ingest.iboss.contract import read_contract
 from ingest.iboss.transport import SoapTransport, create_http
-
-Serve = Callable[[Request], Awaitable[Response]]
 
 
 @pytest.fixture
@@ -124,7 +119,7 @@ async def test_a_quota_that_frees_itself_is_waited_for() -> None:
     async def serve(_request: Request) -> Response:
         return answers.pop(0)
 
-    async with _open_service(serve) as address, open_iboss(address, QUICK) as client:
+    async with open_service(serve) as address, open_iboss(address, QUICK) as client:
         await client.authenticate()
     assert answers == []
 
@@ -152,13 +147,13 @@ async def test_a_foreign_wsdl_is_refused_and_nothing_it_imports_is_fetched() -> 
         asked.append(request.url.path)
         return Response("", 404)
 
-    async with _open_service(serve) as address:
+    async with open_service(serve) as address:
         transport = SoapTransport(lambda: create_http("key"))
         wsdl = f"""<wsdl:definitions xmlns:wsdl="http://schemas.xmlsoap.org/wsdl/" targetNamespace="urn:x">
             <wsdl:import namespace="urn:y" location="{address.url}/other.wsdl"/></wsdl:definitions>"""
         for document in (wsdl.encode(), b"<!DOCTYPE a><a/>", b"<html/>", b"garbage"):
             with pytest.raises(errors.UnreadableAnswer):
-                await asyncio.to_thread(create_service, document, address.url, transport)
+                await asyncio.to_thread(read_contract, document, address.url, transport)
         await transport.aclose()
     assert asked == []
 
@@ -173,10 +168,3 @@ async def _expect(address: IbossAddress, error: type[Exception]) -> None:
     async with open_iboss(address, QUICK) as client:
         with pytest.raises(error):
             await client.accounts()
-
-
-@asynccontextmanager
-async def _open_service(serve: Serve) -> AsyncIterator[IbossAddress]:
-    app = Starlette(routes=[Route("/{path:path}", serve, methods=["GET", "POST"])])
-    async with open_http(app) as url:
-        yield IbossAddress(f"{url}/soap", "user", "password", "key")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.iboss import errors
-from ingest.iboss.envelope import open_envelope
+from ingest.iboss.envelope import open_envelope, unknown_obligations
 
 BILLION_LAUGHS = b'<!DOCTYPE l [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;"><!ENTITY c "&b;&b;&b;&b;">]>' + envelope(
     "<LogoutResponse>&c;</LogoutResponse>"
@@ -92,7 +92,9 @@ def test_an_answer_is_found_whatever_its_prefix_or_namespace() -> None:
         ("AccessDenied", errors.AccessDenied),
         ("InvalidRequest", errors.RequestRefused),
         ("ServerError", errors.SourceUnavailable),
-        ("SomethingNew", errors.SourceUnavailable),
+        ("SomethingNew", errors.RequestRefused),
+        ("100004", errors.SessionExpired),
+        ("100005", errors.PasswordExpired),
     ],
 )
 def test_each_fault_becomes_the_error_that_says_what_to_do(code: str, expected: type[Exception]) -> None:
@@ -105,3 +107,30 @@ def test_a_fault_without_detail_is_judged_by_its_fault_code() -> None:
     with pytest.raises(errors.SourceUnavailable, match="later") as caught:
         open_envelope(plain, "Logout", retry_after_s=7.0)
     assert caught.value.retry_after_s == 7.0
+
+
+@pytest.mark.parametrize("name", ["Code", "ErrorCode", "ErrorNumber"])
+def test_a_business_code_is_found_under_the_names_that_services_give_it(name: str) -> None:
+    detail = f'<detail><f:ServiceFault xmlns:f="urn:f"><f:{name}>100005</f:{name}></f:ServiceFault></detail>'
+    plain = envelope(f"<s:Fault><faultcode>s:Server</faultcode><faultstring>renew it</faultstring>{detail}</s:Fault>")
+    with pytest.raises(errors.PasswordExpired, match="100005: renew it"):
+        open_envelope(plain, "Authenticate")
+
+
+def test_a_code_of_the_server_that_nobody_knows_may_pass_and_says_that_it_is_unknown() -> None:
+    detail = "<detail><IbossFault><Code>4711</Code></IbossFault></detail>"
+    with pytest.raises(errors.UnknownFault, match="4711: odd"):
+        open_envelope(
+            envelope(f"<s:Fault><faultcode>s:Server</faultcode><faultstring>odd</faultstring>{detail}</s:Fault>"),
+            "Logout",
+        )
+
+
+def test_headers_are_ignored_and_those_that_want_to_be_understood_are_named() -> None:
+    headers = (
+        '<s:Header xmlns:o="urn:o"><o:ActivityId CorrelationId="1">x</o:ActivityId>'
+        '<o:Security s:mustUnderstand="1"><o:Timestamp/></o:Security>'
+        '<o:SessionId s:mustUnderstand="1">t</o:SessionId></s:Header>'
+    )
+    answer = open_envelope(envelope("<LogoutResponse/>").replace(b"<s:Body>", headers.encode() + b"<s:Body>"), "Logout")
+    assert unknown_obligations(answer, "SessionId") == ["Security"]

@@ -13,7 +13,7 @@ from lxml import etree
 from ingest.iboss.envelope import open_envelope
 from ingest.iboss.errors import UnreadableAnswer
 from ingest.iboss.parsing import parse_accounts, parse_positions, parse_session, parse_transactions
-from ingest.iboss.records import PositionsPage, TransactionsPage
+from ingest.iboss.records import PositionsPage, TokenPlace, TransactionsPage
 
 XML_CHARACTERS = st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="<&\ufffe\uffff")
 LINE = (
@@ -147,9 +147,25 @@ def test_accounts_carry_their_versions_and_where_the_next_page_begins() -> None:
     assert (page.next, len(page.refused)) == ("IB2", 1)
 
 
+@pytest.mark.parametrize("nothing", ["", "<Account/>", "<a:Other xmlns:a='urn:a'/>"], ids=["none", "hollow", "foreign"])
+def test_an_empty_list_is_a_list_and_a_hollow_element_is_refused(nothing: str) -> None:
+    content = envelope(f"<GetAccountsResponse>{nothing}</GetAccountsResponse>")
+    page = parse_accounts(open_envelope(content, "GetAccounts"))
+    assert (page.accounts, page.next, len(page.refused)) == ((), None, nothing == "<Account/>")
+    assert parse_positions(open_envelope(envelope("<GetPositionsResponse/>"), "GetPositions")).portfolios == ()
+    assert read_transactions(transactions()).bookings == ()
+
+
+@pytest.mark.parametrize("token", ["", " ", "x" * 5000])
+def test_a_session_without_a_token_that_can_be_is_unreadable(token: str) -> None:
+    answer = envelope(f"<AuthenticateResponse><SessionToken>{token}</SessionToken></AuthenticateResponse>")
+    with pytest.raises(UnreadableAnswer, match="SessionToken"):
+        parse_session(open_envelope(answer, "Authenticate"), TokenPlace("SessionToken"))
+
+
 def test_a_session_keeps_its_token_out_of_its_repr() -> None:
     body = "<SessionToken>geheim</SessionToken><ExpiresInSeconds>60</ExpiresInSeconds>"
     answer = envelope(f"<AuthenticateResponse>{body}</AuthenticateResponse>")
-    session = parse_session(open_envelope(answer, "Authenticate"))
+    session = parse_session(open_envelope(answer, "Authenticate"), TokenPlace("SessionToken"))
     assert session.token == "geheim"
     assert "geheim" not in repr(session)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+import itertools
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -35,9 +36,11 @@ from db.postgres import open_pool
 from ingest.iboss.client import open_iboss
 from ingest.iboss.envelope import open_envelope
 from ingest.iboss.errors import AccessDenied, QuotaExceeded, UnreadableAnswer
+from ingest.iboss.guard import CallGuard
 from ingest.iboss.health import IbossHealth
 from ingest.iboss.ledger_store import LedgerStore
 from ingest.iboss.outbox import Outbox
+from ingest.iboss.pages import MOST_EMPTY
 from ingest.iboss.parsing import parse_transactions
 from ingest.iboss.records import (
     AccountPositions,
@@ -102,7 +105,7 @@ async def bench(postgres_url: str, redis_url: str, kafka_servers: str) -> AsyncI
         async with pool.acquire() as connection:
             await seed_tiny_bank(connection, tiny_bank())
         live = LiveStore(redis)
-        yield Bench(pool, Outbox(pool, producer), IbossHealth(live), live, kafka_servers)
+        yield Bench(pool, Outbox(pool, producer), IbossHealth(live, CallGuard()), live, kafka_servers)
     await redis.aclose()
 
 
@@ -235,6 +238,156 @@ async def test_a_cursor_that_does_not_advance_is_an_error_and_not_a_loop(bench: 
     worker = bench.worker(FakeIboss(pages=[stuck, stuck]))
     with pytest.raises(UnreadableAnswer, match="advance"):
         await worker.poll()
+
+
+async def test_an_empty_page_that_announces_more_is_passed_over(bench: Bench) -> None:
+    pages = [page(cursor="s5", more="true"), page(transaction("R1"), cursor="s9")]
+    await bench.worker(FakeIboss(pages=pages)).poll()
+    await bench.records(TRANSACTIONS_TOPIC, 1)
+    assert await bench.cursor() == "s9"
+
+
+@dataclass
+class Endless(FakeIboss):
+    """Announce more for ever: in a circle, without any booking, or with a new booking on every page."""
+
+    cursors: Iterator[str] = field(default_factory=lambda: map(str, itertools.count()))
+    full: bool = False
+    asked: int = 0
+
+    async def transactions(self, cursor: str | None = None, limit: int = 1000) -> TransactionsPage:
+        self.asked += 1
+        lines = [transaction(f"R{self.asked}")] if self.full else []
+        return page(*lines, cursor=f"s{next(self.cursors)}", more="true")
+
+
+@pytest.mark.parametrize(
+    ("cursors", "full"),
+    [(itertools.cycle("ab"), True), (map(str, itertools.count()), False)],
+    ids=["in a circle", "with nothing on them"],
+)
+async def test_pages_that_lead_nowhere_are_an_error_and_not_a_loop(
+    bench: Bench, cursors: Iterator[str], full: bool
+) -> None:
+    source = Endless(cursors=cursors, full=full)
+    with pytest.raises(UnreadableAnswer, match="more bookings are announced"):
+        await bench.worker(source).poll()
+    assert source.asked <= MOST_EMPTY
+
+
+async def test_a_history_without_end_lets_positions_have_their_turn(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingest.iboss.pages.MOST_PAGES", 5)
+    source = Endless(full=True)
+    worker = bench.worker(source)
+    await worker.poll()
+    assert source.asked == 5
+    source.hold("IB1", 1, line())
+    await worker.poll()
+    assert source.asked == 10
+    await bench.records(POSITIONS_TOPIC, 1)
+    await bench.records(TRANSACTIONS_TOPIC, 10)
+    assert await bench.value("select caught_up_at from ingest_cursors where stream = 'transactions'") is None
+
+
+async def test_where_bookings_were_read_to_their_end_it_is_written_down(bench: Bench) -> None:
+    await bench.worker(FakeIboss(pages=[page(transaction("R1"))])).poll()
+    seen = "select caught_up_at >= max(t.received_at) from ingest_cursors, transactions t group by caught_up_at"
+    assert await bench.value(seen) is True
+
+
+async def test_pages_of_accounts_that_repeat_one_count_it_once_and_those_in_a_circle_are_refused(bench: Bench) -> None:
+    source = FakeIboss()
+    source.hold("IB1", 1, line())
+    places = iter(["a", "b", None])
+
+    async def accounts(changed_after: int | None = None, after: str | None = None, limit: int = 1000) -> AccountsPage:
+        return AccountsPage(tuple(source.listed), (), next(places))
+
+    source.accounts = accounts  # type: ignore[method-assign]
+    await bench.worker(source).poll()
+    await bench.records(POSITIONS_TOPIC, 1)
+    places = itertools.cycle("ab")
+    with pytest.raises(UnreadableAnswer, match="repeat"):
+        await bench.worker(source).poll()
+
+
+class Crash(Exception):
+    """Stand for the end of the process."""
+
+
+@dataclass
+class CrashingStore(LedgerStore):
+    """Die before the transaction of a page, or after its commit."""
+
+    pool: asyncpg.Pool
+    before: bool
+
+    def __post_init__(self) -> None:
+        super().__init__(self.pool)
+
+    async def keep(self, positions: Sequence[Any], bookings: Sequence[Any], cursor: str | None) -> None:
+        if self.before:
+            raise Crash
+        await super().keep(positions, bookings, cursor)
+        raise Crash
+
+
+class CrashingPool:
+    """Lend connections on which the mark that follows Kafka's acknowledgement is never made."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+
+    @asynccontextmanager
+    async def acquire(self, **options: float) -> AsyncIterator[Any]:
+        async with self._pool.acquire(**options) as connection:
+            yield DyingConnection(connection)
+
+
+class DyingConnection:
+    """Die with the statement that marks bookings as published."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    async def execute(self, query: str, *arguments: Any) -> Any:
+        if "update transactions set published_at" in query:
+            raise Crash
+        return await self._connection.execute(query, *arguments)
+
+
+@pytest.mark.parametrize("step", ["before the commit", "after the commit", "before the mark"])
+async def test_a_crash_at_any_step_neither_loses_nor_doubles_a_booking(bench: Bench, step: str) -> None:
+    def pages() -> list[TransactionsPage]:
+        return [page(transaction("R1"), transaction("R2"), cursor="s2", more="true"), page(transaction("R3"))]
+
+    first = FakeIboss(pages=pages())
+    first.hold("IB1", 1, line())
+    outbox = bench.outbox
+    if step == "before the mark":
+        async with open_producer(bench.servers, "tests") as producer:
+            outbox = Outbox(CrashingPool(bench.pool), producer)
+            with pytest.raises(Crash):
+                await bench.worker(first, outbox).poll()
+    else:
+        store = CrashingStore(bench.pool, step == "before the commit")
+        with pytest.raises(Crash):
+            await IbossWorker(first, store, outbox, bench.health).poll()
+    read = await bench.cursor()
+    second = FakeIboss(pages=pages() if read is None else pages()[1:])  # IBOSS answers what follows the cursor
+    second.listed, second.held = first.listed, first.held
+    await bench.worker(second).poll()
+    assert await bench.value("select count(*) from transactions") == 3
+    assert await bench.value("select count(*) from transactions where published_at is null") == 0
+    published = {"before the mark": 5}.get(step, 3)  # readers drop what they have, by source, reference and version
+    bookings = [decode_booking(one.value) for one in await bench.records(TRANSACTIONS_TOPIC, published)]
+    assert sorted({one.reference for one in bookings}) == ["R1", "R2", "R3"]
+    assert await bench.cursor() == "s9"
 
 
 async def test_bookings_that_cannot_be_used_become_dead_letters_and_the_page_goes_on(bench: Bench) -> None:

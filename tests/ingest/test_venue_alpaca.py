@@ -96,12 +96,17 @@ def test_an_odd_lot_at_night_is_a_price() -> None:
     assert decode(TRADE | {"c": ["@", "T", "I"]}) == [Trade("AAPL", 126.55, 7.0, 1_614_009_104_208_000_000)]
 
 
-@pytest.mark.parametrize(
-    ("code", "lasting"),
-    [(401, False), (402, True), (404, False), (405, True), (406, False), (407, False), (409, True), (500, False)],
-)
+@pytest.mark.parametrize(("code", "lasting"), [(400, True), (405, True), (407, False), (409, True), (500, False)])
 def test_an_error_says_whether_trying_again_is_of_use(code: int, lasting: bool) -> None:
-    assert decode({"T": "error", "code": code, "msg": "no"}) == [Complaint(f"alpaca: {code} no", lasting)]
+    one = decoder()
+    one.decode('[{"T":"success","msg":"authenticated"}]', 0)
+    told = one.decode(json.dumps([{"T": "error", "code": code, "msg": "no"}]), 0)
+    assert told == [Complaint(f"alpaca: {code} no", lasting)]
+
+
+@pytest.mark.parametrize("code", [401, 402, 404, 406, 500])
+def test_who_is_not_signed_in_waits_for_nothing_on_that_connection(code: int) -> None:
+    assert decode({"T": "error", "code": code, "msg": "no"}) == [Complaint(f"alpaca: {code} no", lasting=True)]
 
 
 def test_what_is_not_used_is_a_notice() -> None:

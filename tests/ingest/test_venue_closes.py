@@ -89,13 +89,13 @@ def test_klines_of_binance_are_of_the_address_of_its_documents() -> None:
 
 
 def test_bars_of_alpaca_come_in_pages_and_are_of_the_day_in_new_york() -> None:
-    source = source_of("alpaca", plan="sip")
+    source = source_of("alpaca")
     requests = source.requests([f"S{number}" for number in range(60)], TODAY - HISTORY, TODAY)
     assert [len(one.symbols) for one in requests] == [50, 10]
     assert requests[0].headers == {"APCA-API-KEY-ID": "the-id", "APCA-API-SECRET-KEY": "the-secret"}
     assert asked(requests[0]) | {"symbols": ""} == {
         "timeframe": "1Day", "adjustment": "raw", "feed": "sip", "limit": "10000", "sort": "asc",
-        "start": "2024-10-23", "end": "2026-11-21", "symbols": "",
+        "start": "2024-10-23T00:00:00Z", "end": "2026-11-21T12:00:00Z", "symbols": "",
     }  # fmt: skip
     assert "the-secret" not in repr(requests[0])
     body = {"bars": {"AAPL": [{"t": "2026-11-20T05:00:00Z", "o": 1, "h": 1, "l": 1, "c": 231.5, "v": 3}]}}
@@ -181,7 +181,7 @@ def serving(answer: Callable[[str], tuple[int, bytes]]) -> Iterator[int]:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         try:
             yield server.server_address[1]
@@ -246,6 +246,20 @@ async def test_a_venue_that_is_away_changes_nothing(pool: asyncpg.Pool) -> None:
         pass
     with pytest.raises(VenueLost):
         await take_closes(pool, source_of("coinbase", url=f"ws://127.0.0.1:{port}"), {"BTC-USD": 1}, TODAY, TLS)
+    assert await pool.fetchval("select count(*) from daily_prices where close = 5") == 1800
+
+
+async def test_a_venue_cannot_make_us_turn_pages_for_ever(pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ingest.market.closes.MOST_PAGES", 2)
+    asked: list[str] = []
+
+    def page(path: str) -> tuple[int, bytes]:
+        asked.append(path)
+        return 200, b'{"bars":{"BTC":[{"t":"2026-11-20T05:00:00Z","c":1}]},"next_page_token":"more"}'
+
+    with serving(page) as port, pytest.raises(DocumentUnreadable, match="pages"):
+        await take_closes(pool, source_of("alpaca", url=f"ws://127.0.0.1:{port}"), {"BTC": 1}, TODAY, TLS)
+    assert len(asked) == 2
     assert await pool.fetchval("select count(*) from daily_prices where close = 5") == 1800
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from fakes_listings import Listing
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ingest.market.source import parse_feed
+from ingest.market.venue_feed import VenueFeed
 from ingest.venues.errors import VenueUnclear
 from ingest.venues.events import Event, Notice, Quote, Refused, Trade
 from ingest.venues.http import HttpVenue, create
@@ -212,3 +215,16 @@ def test_what_is_unclear_is_said(changes: dict[str, str], why: str) -> None:
 def test_a_feed_without_prices_is_unclear() -> None:
     with pytest.raises(VenueUnclear, match="bid=, ask= or last="):
         venue(url="https://example.com/{symbol}", time="at")
+
+
+def test_the_example_of_the_guide_is_understood() -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "feeds.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```\n(http\?.*?)```", guide, re.DOTALL)
+    feed = parse_feed("".join(line.strip() for line in example.splitlines()))
+    assert isinstance(feed, VenueFeed)
+    made = create(feed.options, Keys(http_authorization="Bearer secret"))
+    (request,) = made.requests(["AAPL", "MSFT"])
+    assert request.url == "https://quotes.example.com/v1?symbols=AAPL,MSFT&fields=all"
+    quote = {"ticker": "AAPL", "quote": {"bid": 1.25, "ask": 1.26, "last": None, "time": 1_793_372_400_500}}
+    told = made.decode(request, json.dumps({"data": {"quotes": [quote]}}).encode(), 0)
+    assert told == [Quote("AAPL", 1.25, 1.26, event_ns=1_793_372_400_500_000_000), Notice("nothing about MSFT")]

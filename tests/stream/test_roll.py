@@ -13,13 +13,16 @@ from books import MINOR_UNITS, quotes
 from fakes_stream import SmallBank, positions_now
 
 from analytics.sessions import find_sessions
+from db.corporate_actions import CorporateAction, insert_actions
 from db.postgres import open_pool
 from db.sessions import replace_sessions
+from stream.consumer import StateLost
 from stream.messages import Position
-from stream.prices import STATES, PriceTable
+from stream.prices import STATES
 from stream.processor import Processor
-from stream.restore import load_specs
+from stream.restore import load_prices
 from stream.roll import Days
+from stream.split_watch import SplitWatch
 
 pytestmark = pytest.mark.integration
 CASH, SHARE, EURO = 1, 3, 7  # dollars, a share in New York, and the rate of exchange
@@ -86,7 +89,7 @@ async def bank(postgres_url: str) -> AsyncIterator[SmallBank]:
 async def start(bank: SmallBank, at: str) -> Clock:
     """Restore a worker's state at a time, with ten shares in each zone, held for long."""
     async with bank.pool.acquire() as connection:
-        processor = Processor(PriceTable(MINOR_UNITS, await load_specs(connection)))
+        processor = Processor(await load_prices(connection, ns(at)))
     clock = Clock(bank, processor, Days(processor))
     for index, zone in enumerate(ZONES):
         record = positions_now(zone, "USD", 1, (SHARE, "10"), event_ns=ns("2026-11-02T12:00"))
@@ -226,10 +229,25 @@ async def test_an_instrument_that_is_new_gets_its_closes_in_every_zone(bank: Sma
     before = clock.prior_closes()
     async with bank.pool.acquire() as connection:
         await clock.days.learn(connection, ns("2026-11-17T22:01"))
-    assert await clock.go_to("2026-11-17T22:01") == set()
-    assert clock.prior_closes() == before
+    assert clock.prior_closes() == before  # opening values have been summed from them
     prices = clock.processor.prices
     assert [prices.prior_close[prices.zones[zone], 3] for zone in ZONES] == [17.0, 16.0, 16.0]
+    assert await clock.go_to("2026-11-17T22:01") == {*ZONES, "UTC"}
+    assert clock.prior_closes() == dict.fromkeys(ZONES, 999.0)
+
+
+async def test_a_close_that_is_written_anew_counts_at_once(bank: SmallBank) -> None:
+    """As when a venue's own history takes the place of an invented one while the day runs."""
+    clock = await start(bank, "2026-11-18T15:00")
+    assert clock.prior_closes() == dict.fromkeys(ZONES, 101.0)
+    clock.trade("2026-11-18T15:01", 110.0)
+    await bank.pool.execute(
+        "update daily_prices set close = 109 where instrument_id = $1 and date = $2", SHARE, november(17)
+    )
+    assert await clock.go_to("2026-11-18T15:02") == {*ZONES, "UTC"}
+    assert clock.prior_closes() == dict.fromkeys(ZONES, 109.0)
+    assert {clock.processor.take(index, 0).rows[0].day_pnl for index in clock.portfolios.values()} == {10.0}
+    assert await clock.go_to("2026-11-18T15:03") == set()
 
 
 async def test_a_zone_nobody_knows_goes_by_utc(bank: SmallBank) -> None:
@@ -239,3 +257,84 @@ async def test_a_zone_nobody_knows_goes_by_utc(bank: SmallBank) -> None:
     await clock.go_to("2026-11-18T00:00")
     clock.trade("2026-11-18T15:00", 111.0)
     assert clock.processor.take(3, 0).day_pnl == 100.0
+
+
+async def announce(bank: SmallBank, ratio: str, at: str, ex_day: int, version: int = 1) -> None:
+    """Announce a split of the share; a later version replaces an earlier one."""
+    effective = datetime.fromisoformat(at).replace(tzinfo=UTC)
+    action = CorporateAction("iboss", "A", version, SHARE, "split", november(ex_day), effective, Decimal(ratio))
+    async with bank.pool.acquire() as connection:
+        await insert_actions(connection, [action])
+
+
+async def test_a_split_between_two_sessions_is_in_the_closes_of_every_zone_from_its_moment_on(bank: SmallBank) -> None:
+    """On Wednesday the 18th at 02:00; Tuesday's close of 101 was in old shares, Wednesday's of 102 is in new ones."""
+    clock = await start(bank, "2026-11-17T22:00")
+    await announce(bank, "4", "2026-11-18T02:00", 18)
+    await SplitWatch(bank.pool, clock.processor).look()
+    assert clock.prior_closes() == {DUBAI: 101.0, ZURICH: 100.0, NEW_YORK: 100.0}
+    await clock.go_to("2026-11-18T01:59")
+    assert clock.prior_closes() == {DUBAI: 101.0, ZURICH: 101.0, NEW_YORK: 100.0}
+    clock.trade("2026-11-18T02:00", 25.5)
+    assert clock.prior_closes() == {DUBAI: 25.25, ZURICH: 25.25, NEW_YORK: 25.0}
+    assert {zone: clock.processor.take(index, 0).day_pnl for zone, index in clock.portfolios.items()} == {
+        DUBAI: 10.0,
+        ZURICH: 10.0,
+        NEW_YORK: 20.0,
+    }
+    await clock.go_to("2026-11-18T05:00")
+    assert clock.prior_closes() == dict.fromkeys(ZONES, 25.25)
+    await clock.go_to("2026-11-19T12:00")
+    assert clock.prior_closes() == dict.fromkeys(ZONES, 102.0)
+    assert [clock.processor.take(index, 0).rows[0].quantity for index in range(3)] == [40.0] * 3
+
+
+async def test_a_restart_after_a_split_is_at_the_same_closes_and_quantities(bank: SmallBank) -> None:
+    clock = await start(bank, "2026-11-17T22:00")
+    await announce(bank, "4", "2026-11-18T02:00", 18)
+    await SplitWatch(bank.pool, clock.processor).look()
+    for at in ("2026-11-18T01:59", "2026-11-18T02:00", "2026-11-18T05:00", "2026-11-18T22:00", "2026-11-23T12:00"):
+        await clock.go_to(at)
+        again = await start(bank, at)
+        for index in range(3):
+            shown, anew = (one.processor.take(index, 0).rows[0] for one in (clock, again))
+            assert (shown.quantity, shown.prior_close, shown.price, shown.day_pnl) == (
+                anew.quantity,
+                anew.prior_close,
+                anew.price,
+                anew.day_pnl,
+            )
+
+
+async def test_a_split_after_the_close_is_not_in_the_close_of_its_date(bank: SmallBank) -> None:
+    """At 22:00 on the 17th, an hour after the session: what is the close of the 17th stays in old shares."""
+    await announce(bank, "4", "2026-11-17T22:00", 18)
+    clock = await start(bank, "2026-11-17T20:30")
+    clock.trade("2026-11-17T20:59", 101.5)
+    assert clock.days.closes() == {november(17): {SHARE: 101.5}}
+    await clock.go_to("2026-11-17T22:00")
+    assert clock.processor.prices.price[1] == 101.5 / 4
+    assert clock.days.closes() == {}, "the price that a split makes between sessions is no close"
+
+
+async def test_a_price_that_a_split_made_is_a_close_in_the_shares_of_its_date(bank: SmallBank) -> None:
+    """By the clock of the bank the 18th begins at 23:00; what trades on no exchange is still on the 17th."""
+    await bank.pool.execute("update instruments set exchange = null where id = $1", SHARE)
+    await announce(bank, "4", "2026-11-17T23:00", 18)
+    clock = await start(bank, "2026-11-17T20:30")
+    clock.trade("2026-11-17T20:59", 101.5)
+    await clock.go_to("2026-11-17T23:30")
+    assert clock.processor.prices.price[1] == 101.5 / 4
+    assert clock.days.closes()[november(17)][SHARE] == 101.5
+
+
+async def test_a_split_that_comes_or_changes_after_it_took_effect_has_all_restored(bank: SmallBank) -> None:
+    clock = await start(bank, "2026-11-18T12:00")
+    watch = SplitWatch(bank.pool, clock.processor)
+    await announce(bank, "4", "2026-11-19T02:00", 19)
+    await watch.look()
+    await clock.go_to("2026-11-19T12:00")
+    await watch.look()
+    await announce(bank, "5", "2026-11-19T02:00", 19, version=2)
+    with pytest.raises(StateLost):
+        await watch.look()

@@ -1,0 +1,1 @@
+"""Serve operations: what does not agree with the back office."""
