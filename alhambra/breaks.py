@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TypeVar
 
 import asyncpg
 import msgspec
@@ -15,7 +15,6 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from alhambra.data_folder import default_data_folder
 from alhambra.errors import CannotStart
 from alhambra.running import read_running
 from alhambra.settings import DoorSettings, revealed
@@ -23,7 +22,6 @@ from db.breaks import KeptBreak, breaks
 from db.postgres import DATABASE_AWAY, acquire, open_pool
 from ingest.iboss.reconciliation import Outcome, Reconciler
 
-HERE = default_data_folder()
 ADVICE = {
     "quantity": "See `alhambra topics tail dead.letters.v1 --from-beginning` for a booking that was refused; if there "
     "is none, ask IBOSS for the account's bookings of this instrument.",
@@ -36,30 +34,24 @@ ADVICE = {
     "account_unknown": "Open a portfolio with this iboss_account_id, or have the account taken from our user at IBOSS.",
 }
 
-DataOption = Annotated[Path, typer.Option("--data", help="Data folder.", show_default=str(HERE))]
 T = TypeVar("T")
 
 
-def list_breaks(
-    resolved: Annotated[bool, typer.Option("--all", help="Also those that are resolved.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One line of JSON on standard output.")] = False,
-    data: DataOption = HERE,
-) -> None:
-    """List where positions, bookings and accounts do not agree, and what to do; exit status 1 where one is open."""
+def list_breaks(data: Path, *, resolved: bool = False, as_json: bool = False) -> bool:
+    """List where positions, bookings and accounts do not agree, and what to do; return whether none is open."""
     found = asyncio.run(_with_pool(data, lambda pool: _read(pool, resolved=resolved)))
     if as_json:
         typer.echo(msgspec.json.encode([{**_shape(one), "advice": ADVICE[one.what]} for one in found]))
     else:
         show(found, Console())
-    raise typer.Exit(1 if any(one.resolved_at is None for one in found) else 0)
+    return all(one.resolved_at is not None for one in found)
 
 
-def reconcile(data: DataOption = HERE) -> None:
-    """Hold every portfolio against its bookings now, and list the breaks; exit status 1 where something is open."""
+def reconcile(data: Path) -> bool:
+    """Hold every portfolio against its bookings now, and list the breaks; return whether none is open."""
     outcome = asyncio.run(_with_pool(data, lambda pool: Reconciler(pool).reconcile()))
-    console = Console()
-    console.print(say(outcome))
-    list_breaks(data=data)
+    Console().print(say(outcome))
+    return list_breaks(data)
 
 
 def say(outcome: Outcome) -> str:

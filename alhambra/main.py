@@ -1,4 +1,4 @@
-"""Be the command line: `alhambra up`, `watch`, `doctor`, `topics`, `migrate`, `explain`, `replay`, `logs`, `status`.
+"""Be the command line: `alhambra up`, `watch`, `doctor`, `feed`, `import`, `breaks`, `explain`, `replay` and others.
 
 Each command imports what it needs when it is called, so that `alhambra --help` is quick.
 """
@@ -14,7 +14,7 @@ from uuid import UUID
 
 import typer
 
-from alhambra import breaks, topics
+from alhambra import topics
 from alhambra.bench import command as bench
 from alhambra.data_folder import DataFolder, default_data_folder
 from alhambra.errors import CannotStart, ChildFailed
@@ -38,8 +38,6 @@ app.add_typer(verify.app, name="verify")
 app.add_typer(bench.app, name="bench")
 app.add_typer(feeds.app, name="feed")
 app.command("import")(statements.import_statement)
-app.command("breaks")(breaks.list_breaks)
-app.command()(breaks.reconcile)
 # Further groups of commands (verify, bench) are registered here, each with `app.add_typer(module.app, name=...)`.
 
 DataOption = Annotated[Path, typer.Option("--data", help="Data folder.", show_default=str(HERE))]
@@ -153,6 +151,26 @@ def explain(
         typer.echo(json.dumps(answer, indent=2, ensure_ascii=False))
     matches = all(one["matches"] for one in answer["portfolios"]) if as_json else show(answer, Console())
     raise typer.Exit(0 if matches else 1)
+
+
+@app.command()
+def breaks(
+    resolved: Annotated[bool, typer.Option("--all", help="Also those that are resolved.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One line of JSON on standard output.")] = False,
+    data: DataOption = HERE,
+) -> None:
+    """List where positions, bookings and accounts do not agree, and what to do; exit status 1 where one is open."""
+    from alhambra.breaks import list_breaks
+
+    raise typer.Exit(0 if list_breaks(data, resolved=resolved, as_json=as_json) else 1)
+
+
+@app.command()
+def reconcile(data: DataOption = HERE) -> None:
+    """Hold every portfolio against its bookings now, and list the breaks; exit status 1 where something is open."""
+    from alhambra.breaks import reconcile as run_reconcile
+
+    raise typer.Exit(0 if run_reconcile(data) else 1)
 
 
 @app.command()
