@@ -67,13 +67,15 @@ class Comparison:
 def take_sample(processor: Processor, portfolio: Portfolio, now_ns: int) -> Sample:
     """Note a portfolio right after a revaluation and before anything else is awaited, so that nothing has moved."""
     prices, book, revaluation = processor.prices, processor.book, processor.revaluation
+    # before the document is made, which sums anew what it finds outdated: a wrong sum must not be mended unseen
+    equity, basis = float(revaluation.equity[portfolio.index]), float(book.constants.basis[portfolio.index])
     instruments = book.instrument[book.run(portfolio)]
     wanted = sorted({*instruments.tolist(), *_rate_instruments(prices, portfolio, instruments)})
     closes = prices.prior_close[portfolio.zone]
     return Sample(
         valuation=create_valuation(prices, book, revaluation, portfolio, now_ns),
-        equity=float(revaluation.equity[portfolio.index]),
-        basis=float(book.constants.basis[portfolio.index]),
+        equity=equity,
+        basis=basis,
         unrounded=_unrounded(processor, portfolio),
         specs=tuple(replace(prices.specs[one], prior_close=float(closes[one])) for one in wanted),
         marks={prices.specs[one].id: Decimal(float(prices.price[one])) for one in wanted},
