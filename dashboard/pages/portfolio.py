@@ -102,15 +102,15 @@ PRICE_STATES = {"stale": "params.data.stale", "closed": "params.data.state === '
 def holdings() -> html.Div:
     """Return the table of positions, the largest first."""
     columns = [
-        text_column("symbol", _("Symbol"), 72, pinned="left", cellClass="symbol"),
+        text_column("symbol", _("Symbol"), 82, pinned="left", cellClass="symbol"),
         text_column("name", _("Name"), 150, flex=1, minWidth=90),
         number_column("quantity", _("Quantity"), 92, "quantity"),
-        flashing_column("price", _("Price"), 76, "price"),
-        signed_column("day_pnl_pct", _("Day %"), 76, "percent"),
-        flashing_column("value", _("Value"), 110, "money", sort="desc"),
+        flashing_column("price", _("Price"), 88, "price"),
+        signed_column("day_pnl_pct", _("Day %"), 70, "percent"),
+        flashing_column("value", _("Value"), 104, "money", sort="desc"),
         signed_column("day_pnl", _("Day P&L"), 92, "signed"),
-        signed_column("contribution", _("Contribution"), 94, "percent"),
-        signed_column("unrealised_pnl", _("Unrealised"), 116, "signed"),
+        signed_column("contribution", _("Contribution"), 96, "percent"),
+        signed_column("unrealised_pnl", _("Unrealised"), 104, "signed"),
         number_column(
             "weight",
             _("Weight"),
