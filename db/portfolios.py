@@ -19,10 +19,6 @@ select p.id, p.name, p.base_currency, p.user_id, c.first_name || ' ' || c.last_n
   join users c on c.id = p.user_id
 """
 _ORDER = " order by c.last_name, c.first_name, p.created_at, p.name, p.id"
-_OWN_FLOOR = """
- where exists (select from advisor_clients a where a.client_id = p.user_id and a.advisor_id = $3)
-   and ($2 in ('compliance', 'admin') or ($2 = 'advisor' and $1 = $3))
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,23 +54,6 @@ async def visible_portfolio(connection: asyncpg.Connection, viewer: Viewer, port
     """Return one portfolio, or None where there is none or the viewer may not see it."""
     row = await connection.fetchrow(_SELECT + " where p.id = $3", viewer.user_id, viewer.role, portfolio_id)
     return None if row is None else _info(row)
-
-
-async def visible_among(connection: asyncpg.Connection, viewer: Viewer, portfolio_ids: list[UUID]) -> frozenset[UUID]:
-    """Return which of the portfolios the viewer may see: for checking many subscriptions in one query."""
-    rows = await connection.fetch(
-        "select portfolio_id from visible_portfolios($1, $2) where portfolio_id = any($3)",
-        viewer.user_id,
-        viewer.role,
-        portfolio_ids,
-    )
-    return frozenset(row[0] for row in rows)
-
-
-async def floor_portfolios(connection: asyncpg.Connection, viewer: Viewer, advisor_id: UUID) -> list[PortfolioInfo]:
-    """Return the book of an advisor: to that advisor, to compliance and to administrators, empty to others."""
-    rows = await connection.fetch(_SELECT + _OWN_FLOOR + _ORDER, viewer.user_id, viewer.role, advisor_id)
-    return [_info(row) for row in rows]
 
 
 async def portfolios_by_iboss_account(connection: asyncpg.Connection) -> dict[str, UUID]:

@@ -4,9 +4,7 @@ import pytest
 
 from db.portfolios import (
     Viewer,
-    floor_portfolios,
     portfolios_by_iboss_account,
-    visible_among,
     visible_portfolio,
     visible_portfolios,
 )
@@ -32,7 +30,6 @@ async def test_each_role_sees_its_portfolios_and_no_others(bank, name: str) -> N
     viewer = viewer_of(bank, name)
     expected = {bank.portfolios[client] for client in SEES[name]}
     assert {one.id for one in await visible_portfolios(bank.connection, viewer)} == expected
-    assert await visible_among(bank.connection, viewer, list(bank.portfolios.values())) == expected
     for portfolio_id in bank.portfolios.values():
         found = await visible_portfolio(bank.connection, viewer, portfolio_id)
         assert (found is not None) == (portfolio_id in expected)
@@ -61,11 +58,3 @@ async def test_what_is_known_of_a_portfolio(bank) -> None:
     assert await portfolios_by_iboss_account(bank.connection) == {
         f"IB-{client}": portfolio_id for client, portfolio_id in bank.portfolios.items()
     }
-
-
-@pytest.mark.parametrize(
-    ("name", "sees"), [("anna", True), ("compliance", True), ("admin", True), ("ben", False), ("carol", False)]
-)
-async def test_a_floor_is_for_its_advisor_and_for_those_who_oversee(bank, name: str, sees: bool) -> None:
-    found = await floor_portfolios(bank.connection, viewer_of(bank, name), bank.users["anna"])
-    assert [one.id for one in found] == ([bank.portfolios["carol"]] if sees else [])
